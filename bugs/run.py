@@ -1,0 +1,156 @@
+"""Plant each bug in a copy of the project, and prove that the test it names catches it.
+
+* In the copy without any bug, every named test passes: a test that always fails catches nothing.
+* With one bug planted, its test fails. Failing means that the test ran: a bug that breaks the import is no bug for us.
+* A patch changes one line, in `src` only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Bug", "Verdict", "catch", "main", "read_bug"]
+
+ROOT = Path(__file__).resolve().parent.parent
+LEFT_BEHIND = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "bugs", "*.db", "*.db-wal")
+PYTEST_FAILED = 1
+SECONDS_MAX = 300
+
+
+class Malformed(Exception):
+    """A patch that is not one planted bug: the sentence says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """One planted bug: what goes wrong, the patch, and the id of the test that must fail."""
+
+    name: str
+    sentence: str
+    caught_by: str
+    patch: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a bug; `reason` is empty when it was caught."""
+
+    bug: Bug
+    reason: str
+    seconds: float
+
+
+def read_bug(patch: Path) -> Bug:
+    """The bug in a patch file. Raises Malformed if a header is missing or more than a line of `src` changes."""
+    text = patch.read_text(encoding="utf-8")
+    headers = dict(re.findall(r"^# (bug|caught-by): (.+)$", text, re.MULTILINE))
+    for wanted in ("bug", "caught-by"):
+        if wanted not in headers:
+            raise Malformed(f"{patch.name}: no line `# {wanted}: …`")
+    body = text[text.find("\n--- ") :]
+    files = re.findall(r"^(?:---|\+\+\+) (\S+)", body, re.MULTILINE)
+    if len(files) != 2 or not all(name.startswith(("a/src/", "b/src/")) for name in files):
+        raise Malformed(f"{patch.name}: it must change one file in src")
+    lines = body[body.find("\n@@") :]
+    removed, added = (len(re.findall(rf"^\{sign}", lines, re.MULTILINE)) for sign in "-+")
+    if max(removed, added) != 1:
+        raise Malformed(f"{patch.name}: it must change one line, not {max(removed, added)}")
+    return Bug(patch.stem, headers["bug"], headers["caught-by"].strip(), patch)
+
+
+def catch(bug: Bug) -> Verdict:
+    """Plant the bug in a fresh copy, run its test there, and say whether the test failed as it must."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="holdfast-bug-") as folder:
+        reason = _plant(bug, _copied(Path(folder))) or _reason_missed(bug, Path(folder) / "copy")
+    return Verdict(bug, reason, time.monotonic() - started)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the named bugs, or all; exit 0 only if every one was caught."""
+    parser = argparse.ArgumentParser(prog="python -m bugs", description="Prove that named tests catch planted bugs.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a patch without its ending; all if left out")
+    parser.add_argument("--jobs", type=int, default=2, help="how many at a time (2)")
+    options = parser.parse_args(arguments)
+    patches = sorted((ROOT / "bugs").glob("*.patch"))
+    unknown = set(options.names) - {patch.stem for patch in patches}
+    if unknown:
+        parser.error(f"no such bug: {', '.join(sorted(unknown))}")
+    try:
+        bugs = [read_bug(patch) for patch in patches if not options.names or patch.stem in options.names]
+    except Malformed as error:
+        print(f"bugs: {error}")
+        return 1
+    if not bugs:
+        print("bugs: none planted")
+        return 0
+    complaint = _without_bugs(bugs)
+    if complaint:
+        print(f"bugs: the named tests must pass while no bug is planted\n{complaint}")
+        return 1
+    with ThreadPoolExecutor(options.jobs) as pool:
+        verdicts = list(pool.map(catch, bugs))
+    for verdict in verdicts:
+        state = "MISSED" if verdict.reason else "caught"
+        print(f"{state} {verdict.seconds:5.1f} s  {verdict.bug.name}: {verdict.bug.sentence}")
+        if verdict.reason:
+            print(f"       {verdict.bug.caught_by}: {verdict.reason}")
+    missed = sum(bool(verdict.reason) for verdict in verdicts)
+    print(f"bugs: {len(verdicts) - missed} of {len(verdicts)} caught")
+    return 1 if missed else 0
+
+
+def _copied(folder: Path) -> Path:
+    return Path(shutil.copytree(ROOT, folder / "copy", ignore=LEFT_BEHIND, symlinks=True))
+
+
+def _plant(bug: Bug, copy: Path) -> str:
+    # Where the temporary folder lies within a repository, git would look for the files of that one.
+    environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(copy.parent)}
+    command = ["git", "apply", "-C1", "--recount", str(bug.patch)]
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else f"the patch does not apply: {done.stderr.strip()}"
+
+
+def _reason_missed(bug: Bug, copy: Path) -> str:
+    try:
+        done = _pytest([bug.caught_by], copy)
+    except subprocess.TimeoutExpired:
+        return f"the test was still running after {SECONDS_MAX} s"
+    if done.returncode == PYTEST_FAILED:
+        return ""
+    if done.returncode == 0:
+        return "the test passes with the bug"
+    return f"the test could not run (pytest exit code {done.returncode})\n{_tail(done)}"
+
+
+def _without_bugs(bugs: Sequence[Bug]) -> str:
+    """What pytest says of the named tests in a copy without bugs, if they don't all pass."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-bug-") as folder:
+        done = _pytest(sorted({bug.caught_by for bug in bugs}), _copied(Path(folder)))
+    return "" if done.returncode == 0 else _tail(done)
+
+
+def _pytest(tests: Sequence[str], copy: Path) -> subprocess.CompletedProcess[str]:
+    """Run tests in the copy against its own code: PYTHONPATH precedes what is installed, in child processes too."""
+    shop = os.environ.get("HOLDFAST_CHINOOK") or str(ROOT.parent / "shared/data/chinook/Chinook_Sqlite.sqlite")
+    ours = {"PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1", "HOLDFAST_CHINOOK": shop}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", *tests]
+    return subprocess.run(
+        command, cwd=copy, env={**os.environ, **ours}, capture_output=True, text=True, check=False, timeout=SECONDS_MAX
+    )
+
+
+def _tail(done: subprocess.CompletedProcess[str]) -> str:
+    return "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])

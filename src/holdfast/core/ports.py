@@ -1,0 +1,146 @@
+"""The doors to the outside: what a store, a reader and a writer promise, whoever implements them.
+
+One contract suite per protocol runs on every implementation (tests/contracts). Deleting is not among a store's
+verbs: append-only is a type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import pyarrow as pa
+
+from holdfast.core.plan import Plan
+from holdfast.core.records import Collection, Schema
+
+__all__ = ["Applied", "Clock", "Created", "Entry", "Reader", "Snapshot", "Store", "View", "Writer"]
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name in a store and its size in bytes."""
+
+    name: str
+    size: int
+
+
+class Store(Protocol):
+    """Named immutable bytes at one place. Names are relative paths of [a-z0-9.-] parts joined by `/`.
+
+    Calls may come from several threads. Every method raises Unreachable (safe to retry) when the place does not
+    answer, is full or read-only, and Refused when it denies access.
+    """
+
+    def put(self, name: str, data: bytes) -> bool:
+        """Make *data* durable under *name* if the name is free. True if written, False if it was taken.
+
+        On return the bytes and the name survive a power cut. A crash leaves the name absent or whole, never half.
+        An fsync that fails is fatal (Unreachable, and this store object refuses all further writes): retrying an fsync
+        proves nothing.
+        """
+
+    def get(self, name: str) -> bytes:
+        """The bytes under *name* as they lie there: the caller checks them. Raises KeyError if absent."""
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """Every name that begins with *prefix*, ascending, with its size; unfinished writes are not listed."""
+
+    def stat(self, name: str) -> Entry | None:
+        """The entry of *name*, or None if absent."""
+
+    def mend(self, name: str, data: bytes) -> None:
+        """Replace damaged bytes; those that lay there go to `quarantine/`. As durable and atomic as `put`.
+
+        The name's last 64 characters must be the SHA-256 of *data* in hex; anything else is Refused.
+        """
+
+
+class View(Protocol):
+    """A collection at a moment: in the vault at a time, or live behind a connector."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def schema(self) -> Schema: ...
+
+    @property
+    def ordered(self) -> bool:
+        """Whether `batches` promises strictly ascending canonical keys; without a key it never does."""
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Every record once, in batches of `schema.arrow()`, at most about 28 MB each unless one record is larger.
+
+        A live view may come in any order and says so in `ordered`; a vault's view of a keyed collection ascends.
+        """
+
+
+class Snapshot(Protocol):
+    """A source at one moment: every collection read from it belongs to the same consistent state."""
+
+    @property
+    def position(self) -> str:
+        """The source's own name for this moment, as exact as it has one; shown to people, never parsed."""
+
+    @property
+    def taken(self) -> datetime:
+        """When the snapshot began, by this host's clock."""
+
+    @property
+    def collections(self) -> tuple[Collection, ...]:
+        """All collections, the source's own definitions among them (such as `sqlite:schema`), by name."""
+
+    def read(self, collection: Collection) -> View:
+        """The live view of one of `collections`."""
+
+
+class Reader(Protocol):
+    """A business system that can be read."""
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Open one consistent snapshot; the source's own users go on writing meanwhile.
+
+        Raises Unreachable (no such place, locked: safe to retry), Damaged (the source itself is corrupt) or Refused.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an apply did: steps written, and steps found done already from an earlier run."""
+
+    written: int
+    already: int
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What a system built anew holds: its records, what could not be brought back, in words, and references that
+    lead nowhere, as they did in the source.
+    """
+
+    records: int
+    not_covered: tuple[str, ...]
+    dangling: int
+
+
+class Writer(Protocol):
+    """A business system that can be written to, by a plan and by nothing else."""
+
+    def apply(self, plan: Plan) -> Applied:
+        """Carry out every step, all or nothing, with the source's triggers silent.
+
+        Each step's record must be what the step expects, or already what it wants; anything else raises
+        TargetChanged and nothing is written. Running the same plan again writes nothing.
+        """
+
+    def create(self, views: Iterable[View]) -> Created:
+        """Build the whole system anew at an empty place: definitions, records, then what depends on records.
+
+        The place appears complete or not at all. Raises Refused if something is there already.
+        """
