@@ -1,0 +1,131 @@
+"""Row digests on their way to buckets: any number of them in bounded memory.
+
+Digests are not plaintext, so what does not fit in memory goes to a file as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from holdfast.core.fingerprint import BUCKETS, ENTRY
+from holdfast.state.disk import translated
+
+__all__ = ["DigestSpool"]
+
+_MEMORY_MAX = 32 << 20
+_PART = 4 << 20
+
+
+class DigestSpool:
+    """Entries in any order in, entries by bucket out. Close it, or use it as a block.
+
+    *folder* takes what is beyond *memory_max* bytes; nothing is written there before.
+    """
+
+    def __init__(self, folder: Path, *, memory_max: int = _MEMORY_MAX) -> None:
+        self._folder = folder
+        self._memory_max = memory_max
+        self._waiting: list[pa.Array] = []
+        self._waiting_bytes = 0
+        self._file: IO[bytes] | None = None
+        self._runs: list[array[int]] = []
+        self.rows = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give memory and file back."""
+        self._waiting.clear()
+        if self._file is not None:
+            with translated(self._folder):
+                self._file.close()
+
+    def add(self, entries: pa.Array) -> None:
+        """Take entries as `core.fingerprint.entries` makes them."""
+        self.rows += len(entries)
+        self._waiting.append(entries)
+        self._waiting_bytes += len(entries) * ENTRY
+        if self._waiting_bytes > self._memory_max:
+            self._spill()
+
+    def partitions(self) -> Iterator[pa.Array]:
+        """Every entry once; each array holds whole buckets, and buckets ascend from array to array.
+
+        May be asked for again, and more may be added between. Arrays are about 4 MB unless one bucket is larger.
+        """
+        tail = _grouped(self._waiting)
+        count = _part_count(self.rows * ENTRY)
+        bounds = [BUCKETS * part // count for part in range(count + 1)]
+        cuts = _offsets(tail, bounds)
+        for part, (first, end) in enumerate(pairwise(bounds)):
+            pieces = [self._read(offsets[first], offsets[end]) for offsets in self._runs]
+            packed = b"".join([*pieces, tail[cuts[part] : cuts[part + 1]]])
+            if packed:
+                yield _array(packed)
+
+    def _spill(self) -> None:
+        packed = _grouped(self._waiting)
+        self._waiting, self._waiting_bytes = [], 0
+        with translated(self._folder):
+            if self._file is None:
+                # Without a name, so that nothing remains however the process ends.
+                self._file = TemporaryFile(dir=self._folder)  # noqa: SIM115
+            start = self._file.seek(0, os.SEEK_END)
+            self._file.write(packed)
+            self._file.flush()
+        self._runs.append(array("Q", [start + offset for offset in _offsets(packed, range(BUCKETS + 1))]))
+
+    def _read(self, start: int, end: int) -> bytes:
+        assert self._file is not None
+        with translated(self._folder):
+            self._file.seek(start)
+            return self._file.read(end - start)
+
+
+def _grouped(arrays: Sequence[pa.Array]) -> bytes:
+    """All entries with their buckets ascending, packed."""
+    if not arrays:
+        return b""
+    together = pa.concat_arrays(arrays)
+    heads = pc.binary_slice(together.cast(pa.binary()), 0, 2)
+    numbers = array("H", memoryview(heads.buffers()[2])[: 2 * len(heads)].tobytes())
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    # Arrow sorts 16-bit numbers by counting: ten times as fast as sorting the entries whole.
+    order = pc.sort_indices(pa.Array.from_buffers(pa.uint16(), len(heads), [None, pa.py_buffer(numbers)]))
+    ordered = pc.take(together, order)
+    return memoryview(ordered.buffers()[1])[: len(ordered) * ENTRY].tobytes()
+
+
+def _offsets(packed: bytes, buckets: Iterable[int]) -> array[int]:
+    """Where each of the ascending buckets begins in grouped entries."""
+    rows = range(len(packed) // ENTRY)
+    found, at = array("Q"), 0
+    for bucket in buckets:
+        at = bisect_left(rows, bucket.to_bytes(2, "big"), at, key=lambda row: packed[row * ENTRY : row * ENTRY + 2])
+        found.append(at * ENTRY)
+    return found
+
+
+def _part_count(size: int) -> int:
+    """How many partitions keep each near `_PART`: a power of two, at most one a bucket."""
+    return min(BUCKETS, 1 << max(0, (size - 1) // _PART).bit_length())
+
+
+def _array(packed: bytes) -> pa.Array:
+    return pa.Array.from_buffers(pa.binary(ENTRY), len(packed) // ENTRY, [None, pa.py_buffer(packed)])
