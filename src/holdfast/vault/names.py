@@ -1,0 +1,99 @@
+"""Names in a vault: every name but those in quarantine ends in the SHA-256 of the stored bytes.
+
+    trust/<version, 8 digits>-<sha256>
+    keys/<epoch>/<sha256>
+    objects/<first 2 digits>/<sha256>
+    commits/<stream>/<sequence, 12 digits>-<sha256>
+    events/<chain>/<sequence, 12 digits>-<sha256>
+    quarantine/<name with / replaced by .>-<number>
+
+A name that fits none of these is no name of ours: `parse_name` gives None, and verify names it as junk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["Kind", "Name", "is_site_name", "name_for", "parse_name", "quarantine_name", "sha256_hex"]
+
+
+class Kind(StrEnum):
+    """The kinds of names, each the folder it lies in. Sites are filled in this order: data before commits."""
+
+    TRUST = "trust"
+    KEY = "keys"
+    OBJECT = "objects"
+    COMMIT = "commits"
+    EVENTS = "events"
+    QUARANTINE = "quarantine"
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A parsed name. `group` is the epoch, stream or chain; `number` the version or sequence (else "" and 0)."""
+
+    kind: Kind
+    text: str
+    sha256: str
+    group: str = ""
+    number: int = 0
+
+
+_SHA256 = r"(?P<sha256>[0-9a-f]{64})"
+_PATTERNS: dict[Kind, re.Pattern[str]] = {
+    Kind.TRUST: re.compile(rf"trust/(?P<number>[0-9]{{8}})-{_SHA256}"),
+    Kind.KEY: re.compile(rf"keys/(?P<group>[0-9a-f]{{32}})/{_SHA256}"),
+    Kind.OBJECT: re.compile(r"objects/(?P<head>[0-9a-f]{2})/(?P<sha256>(?P=head)[0-9a-f]{62})"),
+    Kind.COMMIT: re.compile(rf"commits/(?P<group>[0-9a-f]{{16}})/(?P<number>[0-9]{{12}})-{_SHA256}"),
+    Kind.EVENTS: re.compile(rf"events/(?P<group>[0-9a-f]{{16}})/(?P<number>[0-9]{{12}})-{_SHA256}"),
+    Kind.QUARANTINE: re.compile(r"quarantine/(?P<sha256>)[a-z0-9.-]{1,200}-[0-9]{1,9}"),
+}
+_NUMBERED = (Kind.TRUST, Kind.COMMIT, Kind.EVENTS)
+_SITE_NAME = re.compile(r"(?:[a-z0-9-][a-z0-9.-]{0,199}/){0,4}[a-z0-9-][a-z0-9.-]{0,199}")
+
+
+def sha256_hex(data: bytes) -> str:
+    """The SHA-256 of stored bytes in hex: how every object is named."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def name_for(kind: Kind, sha256: str, *, group: str = "", number: int = 0) -> str:
+    """The name of stored bytes with this SHA-256. `group` is the epoch, stream or chain, `number` from 1 on."""
+    match kind:
+        case Kind.TRUST:
+            text = f"trust/{number:08d}-{sha256}"
+        case Kind.KEY:
+            text = f"keys/{group}/{sha256}"
+        case Kind.OBJECT:
+            text = f"objects/{sha256[:2]}/{sha256}"
+        case Kind.COMMIT | Kind.EVENTS:
+            text = f"{kind}/{group}/{number:012d}-{sha256}"
+        case Kind.QUARANTINE:
+            raise AssertionError("only a store names what lies in quarantine")
+    assert parse_name(text) is not None, f"not a name: {text}"
+    return text
+
+
+def parse_name(text: str) -> Name | None:
+    """The parts of a name, or None if it is no name of this format."""
+    for kind, pattern in _PATTERNS.items():
+        if text.startswith(kind + "/") and (match := pattern.fullmatch(text)):
+            found = match.groupdict()
+            number = int(found.get("number") or 0)
+            if kind in _NUMBERED and number == 0:
+                return None
+            return Name(kind, text, found["sha256"], found.get("group") or "", number)
+    return None
+
+
+def is_site_name(text: str) -> bool:
+    """Whether a store may take this as a name: short parts of [a-z0-9.-] that begin with no dot, joined by `/`."""
+    return _SITE_NAME.fullmatch(text) is not None
+
+
+def quarantine_name(name: str, number: int) -> str:
+    """Where the damaged bytes of *name* go when they are mended for the *number*-th time."""
+    return f"{Kind.QUARANTINE}/{name.replace('/', '.')}-{number}"

@@ -1,0 +1,256 @@
+"""Verify: read every byte at every site, without any key, and name whatever is not as the signed commits say.
+
+report = verify(sites, vault_id, now=datetime.now(UTC))
+report.is_sound, [finding.name for site in report.sites for finding in site.findings]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from holdfast.vault.chain import Signed, Timeline, check_events, join
+from holdfast.vault.findings import Finding, Problem
+from holdfast.vault.format import Link
+from holdfast.vault.names import Kind, name_for, parse_name
+from holdfast.vault.receipts import Grade, Receipt, read_receipts, receipt_event
+from holdfast.vault.scan import Holding, Inventory, scan, trust_of
+from holdfast.vault.sites import Emit, Site, silent
+
+__all__ = ["Report", "SiteReport", "judge", "observed_receipts", "referenced", "verify"]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteReport:
+    """One site: what was read, what is wrong, and the newest commit up to which it holds everything intact."""
+
+    site: str
+    owner: str
+    objects: int
+    bytes: int
+    quarantined: int
+    findings: tuple[Finding, ...]
+    holds: Link | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All sites, and what is wrong with the vault as a whole. `commits` counts the certain history."""
+
+    vault: str
+    sites: tuple[SiteReport, ...]
+    findings: tuple[Finding, ...]
+    head: Link | None
+    commits: int
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """The vault's findings and then those of each site."""
+        return (*self.findings, *(finding for site in self.sites for finding in site.findings))
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing was found but notes."""
+        return all(finding.kind.is_note for finding in self.all_findings)
+
+
+def verify(
+    sites: Sequence[Site], vault: str, *, now: datetime, witnessed: Sequence[Link] = (), emit: Emit = silent
+) -> Report:
+    """Read every byte at every site and compare it with what is signed. Writes nothing.
+
+    `witnessed` are commits the caller knows to exist, from its own records: if none of the sites has them, all sites
+    were rolled back. Raises Damaged if no site holds the trust document, Unreachable if no site answers.
+    """
+    return judge(scan(sites, trust_of(sites, vault), deep=True, emit=emit), now=now, witnessed=witnessed)
+
+
+def judge(inventory: Inventory, *, now: datetime, witnessed: Sequence[Link] = ()) -> Report:
+    """What a scan means: decided from names and signed objects alone."""
+    timeline = join(inventory.commits.values(), now=now)
+    names = referenced(inventory)
+    receipts = read_receipts(inventory.events.values(), inventory.trusted.document)
+    sites = tuple(_site_report(holding, inventory, timeline, names, receipts) for holding in inventory.holdings)
+    head = timeline.head
+    findings = (
+        *timeline.findings,
+        *check_events(inventory.events.values()),
+        *inventory.findings,
+        *(Finding(Problem.FOREIGN, name, reason) for name, reason in inventory.trusted.refused.items()),
+        *_lost(inventory, names),
+        *_unseen(inventory, witnessed),
+    )
+    return Report(inventory.trusted.vault, sites, findings, head.link if head else None, len(timeline.commits))
+
+
+def referenced(inventory: Inventory) -> dict[str, str]:
+    """Every name that signed objects call for, with the commit that does ("" for trust, journal and commits)."""
+    found = dict.fromkeys(inventory.trusted.names, "")
+    found.update({name: "" for name, _ in inventory.trusted.document.journal.keys})
+    for signed in sorted(inventory.commits.values(), key=lambda each: each.name):
+        found[signed.name] = ""
+        for name, _ in signed.commit.objects:
+            found.setdefault(name, signed.name)
+    found.update(dict.fromkeys(sorted(inventory.events), ""))
+    return found
+
+
+def observed_receipts(report: Report, at: datetime) -> list[dict[str, object]]:
+    """Receipts of grade observed for the sites that hold a commit and all before it: for a reader's key to sign."""
+    return [receipt_event(site.site, site.owner, Grade.OBSERVED, site.holds, at) for site in report.sites if site.holds]
+
+
+def _site_report(
+    holding: Holding,
+    inventory: Inventory,
+    timeline: Timeline,
+    names: Mapping[str, str],
+    receipts: Sequence[Receipt],
+) -> SiteReport:
+    site = holding.site
+    own = [receipt for receipt in receipts if receipt.site == site.name]
+    if holding.down is not None:
+        findings = [Finding(Problem.UNREACHABLE, "", holding.down, site.name)]
+        whole: tuple[Signed, ...] = ()
+    elif not holding.good and not holding.bad:
+        findings = [Finding(Problem.EMPTY, "", "nothing of the vault is here", site.name)]
+        findings += [Finding(Problem.JUNK, name, "no name of the vault's", site.name) for name in holding.junk]
+        whole = ()
+    else:
+        whole, late = _split(holding, timeline)
+        findings = [
+            *_behind(holding, late, own),
+            *_missing(holding, inventory, names, {signed.name for signed in late}),
+            *_withdrawn(holding, inventory, own),
+            *_wrong(holding, names),
+        ]
+        if any(finding.kind in (Problem.DAMAGED, Problem.MISSING) for finding in findings):
+            whole = ()
+    return SiteReport(
+        site.name,
+        site.owner,
+        len(holding.good) + len(holding.bad),
+        holding.bytes,
+        holding.quarantined,
+        tuple(findings),
+        whole[-1].link if whole else None,
+    )
+
+
+def _split(holding: Holding, timeline: Timeline) -> tuple[tuple[Signed, ...], tuple[Signed, ...]]:
+    """The history up to the newest commit that is listed here, and the commits after it, none of which is."""
+    end = len(timeline.commits)
+    while end and not _listed(holding, timeline.commits[end - 1].name):
+        end -= 1
+    return timeline.commits[:end], timeline.commits[end:]
+
+
+def _behind(holding: Holding, late: Sequence[Signed], own: Sequence[Receipt]) -> list[Finding]:
+    if not late:
+        return []
+    promised = {receipt.commit.sha256: receipt for receipt in own}
+    held = [promised[signed.sha256] for signed in late if signed.sha256 in promised]
+    detail = f"lacks the newest {len(late)} commits"
+    if held:
+        detail += f", though a receipt of {held[-1].at} says it held commit {held[-1].commit.sequence}"
+    kind = Problem.ROLLED_BACK if held else Problem.BEHIND
+    return [Finding(kind, late[0].name, detail, holding.site.name)]
+
+
+def _missing(holding: Holding, inventory: Inventory, names: Mapping[str, str], late: set[str]) -> list[Finding]:
+    """What is called for and not listed, but for what only belongs to commits that have not arrived yet."""
+    behind = {name for name in late for name, _ in inventory.commits[name].commit.objects} | late
+    needed = {
+        name for signed in inventory.commits.values() if signed.name not in late for name, _ in signed.commit.objects
+    }
+    findings, journal = _late_events(holding, inventory)
+    for name, commit in names.items():
+        if _listed(holding, name) or name in journal or (name in behind and name not in needed):
+            continue
+        detail = f"named by {commit}" if commit else "held by other sites or called for"
+        findings.append(Finding(Problem.MISSING, name, detail, holding.site.name))
+    return findings
+
+
+def _late_events(holding: Holding, inventory: Inventory) -> tuple[list[Finding], set[str]]:
+    """The links of each chain that have not arrived yet: one finding a chain, and their names."""
+    chains: dict[str, list[str]] = {}
+    for name in sorted(inventory.events):
+        chains.setdefault(inventory.events[name].events.chain, []).append(name)
+    findings, names = [], set()
+    for chain, links in chains.items():
+        end = len(links)
+        while end and not _listed(holding, links[end - 1]):
+            end -= 1
+        if late := links[end:]:
+            detail = f"lacks the newest {len(late)} links of journal chain {chain}"
+            findings.append(Finding(Problem.BEHIND, late[0], detail, holding.site.name))
+            names.update(late)
+    return findings, names
+
+
+def _withdrawn(holding: Holding, inventory: Inventory, own: Sequence[Receipt]) -> list[Finding]:
+    """Commits that this site gave a receipt for and that no site has any more."""
+    known = {signed.sha256 for signed in inventory.commits.values()}
+    found = {}
+    for receipt in own:
+        name = _commit_name(receipt.commit)
+        if receipt.commit.sha256 not in known and name not in holding.bad:
+            detail = f"a receipt of {receipt.at} says it held commit {receipt.commit.sequence}, which no site has now"
+            found[name] = Finding(Problem.ROLLED_BACK, name, detail, holding.site.name)
+    return list(found.values())
+
+
+def _wrong(holding: Holding, names: Mapping[str, str]) -> list[Finding]:
+    """What lies here and should not, or not like this."""
+    site, findings = holding.site.name, []
+    for text, reason in holding.bad.items():
+        name = parse_name(text)
+        data = name is not None and name.kind in (Kind.OBJECT, Kind.KEY)
+        if data and text not in names:
+            findings.append(Finding(Problem.JUNK, text, f"{reason}; no commit names it", site))
+        else:
+            findings.append(Finding(Problem.DAMAGED, text, reason, site))
+    for text in holding.good:
+        name = parse_name(text)
+        if text in names or name is None:
+            continue
+        if name.kind in (Kind.OBJECT, Kind.KEY):
+            findings.append(Finding(Problem.STRAY, text, "whole, but no commit names it", site))
+        elif name.kind is Kind.TRUST:
+            findings.append(Finding(Problem.FOREIGN, text, "a trust document of another vault, or out of order", site))
+    findings += [Finding(Problem.JUNK, text, "no name of the vault's", site) for text in holding.junk]
+    return findings
+
+
+def _lost(inventory: Inventory, names: Mapping[str, str]) -> list[Finding]:
+    """What is called for, or lies damaged, and is whole at no site."""
+    whole = {name for holding in inventory.holdings for name in holding.good}
+    findings = [
+        Finding(Problem.LOST, name, f"named by {commit}; no site that answers holds it intact")
+        for name, commit in names.items()
+        if name not in whole
+    ]
+    for text in sorted({text for holding in inventory.holdings for text in holding.bad}):
+        name = parse_name(text)
+        if name is not None and name.kind not in (Kind.OBJECT, Kind.KEY) and text not in whole and text not in names:
+            findings.append(Finding(Problem.LOST, text, "damaged wherever it lies; what it held is not known"))
+    return findings
+
+
+def _unseen(inventory: Inventory, witnessed: Sequence[Link]) -> list[Finding]:
+    known = {signed.sha256 for signed in inventory.commits.values()}
+    return [
+        Finding(Problem.ROLLED_BACK, _commit_name(link), f"this host knows commit {link.sequence}; no site has it")
+        for link in witnessed
+        if link.sha256 not in known
+    ]
+
+
+def _listed(holding: Holding, name: str) -> bool:
+    return name in holding.good or name in holding.bad
+
+
+def _commit_name(link: Link) -> str:
+    return name_for(Kind.COMMIT, link.sha256, group=link.stream, number=link.sequence)
