@@ -1,0 +1,28 @@
+"""`python -m bench [NAME …]`: a table on stderr, JSON lines on stdout. No name: all there are."""
+
+from __future__ import annotations
+
+import sys
+
+from bench import ground
+from bench.report import print_line, print_table
+
+SUITES = {"ground": ground.run}
+
+
+def main(names: list[str]) -> int:
+    """Run the named suites; exit 2 for a name that is none."""
+    unknown = [name for name in names if name not in SUITES]
+    if unknown:
+        print(f"bench: no suite called {', '.join(unknown)}; there are: {', '.join(SUITES)}", file=sys.stderr)
+        return 2
+    for name in names or SUITES:
+        lines = SUITES[name]()
+        print_table(lines)
+        for line in lines:
+            print_line(line)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,188 @@
+"""Names and URLs become implementations: the only place that knows which source, site or key file is which class."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from holdfast.core.config import Config, SiteConfig, VaultConfig, parse_config
+from holdfast.core.ports import Reader, Writer
+from holdfast.errors import Unreachable, Usage
+from holdfast.vault.create import vault_ids
+from holdfast.vault.keys import parse_card
+from holdfast.vault.signing import SigningKey
+from holdfast.vault.sites import Site
+from holdfast.vault.vault import Vault
+
+__all__ = [
+    "CONFIG_NAME",
+    "Project",
+    "Source",
+    "identity_from",
+    "load_project",
+    "open_site",
+    "open_source",
+    "project_of",
+    "utc_now",
+]
+
+CONFIG_NAME = "holdfast.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A business system: what reads it and what writes it. `is_there` says whether anything is at its place."""
+
+    name: str
+    reader: Reader
+    writer: Writer
+    is_there: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """One holdfast.toml, or what a recovery card and sites say in its place; paths are absolute."""
+
+    folder: Path
+    config: Config
+    sites: tuple[Site, ...]
+
+    @property
+    def state(self) -> Path:
+        """This host's own folder: keys, index, scratch."""
+        return self.folder / self.config.vault.state
+
+    @property
+    def owners(self) -> Mapping[str, str]:
+        """The owner of each site, by the site's name."""
+        return {site.name: site.owner for site in self.sites}
+
+    def writer_key(self) -> SigningKey:
+        """This host's key for commits. Raises Usage if it is not where the configuration says."""
+        return SigningKey.parse(_secret(self.config.vault.writer_key, self.folder, "vault.writer_key"))
+
+    @property
+    def has_writer_key(self) -> bool:
+        """Whether this host has a key for commits."""
+        return self._has(self.config.vault.writer_key)
+
+    def reader_identity(self) -> str | None:
+        """The scoped reader key of this host, or None if it has none."""
+        place = self.config.vault.reader_key
+        if not self._has(place):
+            return None
+        return parse_card(_secret(place, self.folder, "vault.reader_key")).identity
+
+    def _has(self, place: str) -> bool:
+        """Whether there is anything where a secret is said to lie."""
+        kind, _, where = place.partition(":")
+        return where in os.environ if kind == "env" else (self.folder / where).exists()
+
+    def vault(self, *, identity: str | None = None) -> Vault:
+        """The vault over all sites; `identity` decrypts. Raises Usage if no id is known, Unreachable, Damaged."""
+        if not self.config.vault.id:
+            raise Usage(f"{CONFIG_NAME} names no vault", hint="take vault.id from the recovery card")
+        return Vault(self.sites, self.config.vault.id, identity=identity)
+
+    def source(self, name: str | None = None) -> Source:
+        """The source of that name, or the only one."""
+        sources = {source.name: source.url for source in self.config.sources}
+        if name is None and len(sources) == 1:
+            name = next(iter(sources))
+        if name is None or name not in sources:
+            known = ", ".join(sources) or "none"
+            raise Usage(f"no source {name!r}" if name else "which source?", hint=f"sources in {CONFIG_NAME}: {known}")
+        return open_source(name, sources[name], self.folder)
+
+
+def load_project(path: Path) -> Project:
+    """The project of a holdfast.toml. Raises Usage with every mistake in it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as err:
+        raise Usage(f"there is no {path}", hint='make one with "holdfast init DATABASE --site FOLDER"') from err
+    except (OSError, UnicodeDecodeError) as err:
+        raise Usage(f"{path} can't be read: {err}", hint="name another with --config") from err
+    config = parse_config(text)
+    folder = path.absolute().parent
+    return Project(folder, config, tuple(open_site(site, folder) for site in config.sites))
+
+
+def project_of(folders: Sequence[str], vault_id: str | None) -> Project:
+    """A project made of nothing but sites and, from the card, the vault's id: for a new machine.
+
+    A bare key without an id is taken for the only vault that the sites hold.
+    """
+    here = Path.cwd()
+    names = [SiteConfig(f"site-{number}", url, f"owner of {url}") for number, url in enumerate(folders, 1)]
+    sites = tuple(open_site(name, here, must_exist=True) for name in names)
+    found = vault_ids(sites)
+    if vault_id is None and len(found) != 1:
+        held = "no vault" if not found else "several vaults"
+        raise Usage(f"the sites hold {held}", hint="use the whole recovery card: it names its vault")
+    vault = VaultConfig("restored", vault_id or next(iter(found)))
+    return Project(here, Config(vault, (), tuple(names)), sites)
+
+
+def open_source(name: str, url: str, folder: Path) -> Source:
+    """The system behind a URL: `sqlite:///relative.db`, `sqlite:////absolute.db`, or a plain path."""
+    from holdfast.connectors.sqlite import SqliteReader, SqliteWriter
+
+    path = folder / _sqlite_path(url)
+    return Source(name, SqliteReader(path), SqliteWriter(path), path.exists())
+
+
+def _sqlite_path(url: str) -> str:
+    """The path in a `sqlite:` URL, relative to holdfast.toml unless it begins with a slash."""
+    parts = urlsplit(url)
+    if "://" not in url:
+        return url
+    if parts.scheme != "sqlite" or parts.netloc:
+        raise Usage(f"{url}: no source of that kind", hint="this version knows sqlite:///FILE.db")
+    return unquote(parts.path[1:])
+
+
+def open_site(config: SiteConfig, folder: Path, *, must_exist: bool = False, create: bool = False) -> Site:
+    """The site of a configuration: a folder, as a path or a `file:` URL; made with `create` if it is not there."""
+    from holdfast.vault.stores.folder import FolderStore
+
+    parts = urlsplit(config.url)
+    if "://" in config.url and (parts.scheme != "file" or parts.netloc):
+        raise Usage(f"{config.url}: no site of that kind", hint="this version knows folders: a path, or file:///PATH")
+    path = folder / (unquote(parts.path) if "://" in config.url else config.url)
+    if must_exist and not path.is_dir():
+        raise Unreachable(f"there is no folder {path}", hint="connect the drive, or name the folder of the site")
+    return Site(config.name, config.owner, FolderStore.create(path) if create else FolderStore(path))
+
+
+def identity_from(path: str) -> tuple[str, str | None]:
+    """The identity in a key file or recovery card (`-`: standard input), and the vault's id if it names one."""
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as err:
+        raise Usage(f"the key file {path} can't be read: {err}", hint="name it with --identity FILE") from err
+    card = parse_card(text)
+    return card.identity, card.vault
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def _secret(place: str, folder: Path, key: str) -> str:
+    """The text that `file:PATH` or `env:NAME` refers to."""
+    kind, _, where = place.partition(":")
+    if kind == "env":
+        if where not in os.environ:
+            raise Usage(f"{key}: the environment has no {where}", hint=f"set {where}, or change {key}")
+        return os.environ[where]
+    try:
+        return (folder / where).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as err:
+        raise Usage(f"{key}: {folder / where} can't be read: {err}", hint=f"put the key back, or change {key}") from err

@@ -1,0 +1,37 @@
+"""Options that several commands share, and what they open."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast import OpenVault, open_vault
+
+__all__ = ["At", "Collections", "Config", "Identity", "Json", "Site", "Where", "opened"]
+
+Config = Annotated[
+    Path, typer.Option("--config", metavar="FILE", envvar="HOLDFAST_CONFIG", help="The configuration to use.")
+]
+Identity = Annotated[
+    str,
+    typer.Option("--identity", metavar="FILE", help="Recovery card or key file (or HOLDFAST_IDENTITY; - is stdin)."),
+]
+Json = Annotated[bool, typer.Option("--json", help="The same facts as JSON; progress as JSON lines on stderr.")]
+At = Annotated[
+    str, typer.Option("--at", metavar="TIME", help="A time (2026-03-01T09:00Z) or a number of the log; default: now.")
+]
+Where = Annotated[str, typer.Option("--where", metavar="CONDITION", help="Records that meet: column op value, and …")]
+Site = Annotated[
+    list[str] | None,
+    typer.Option("--site", metavar="FOLDER", help="Without a configuration: a folder of the vault, with the card."),
+]
+Collections = Annotated[list[str] | None, typer.Argument(metavar="[COLLECTION]...", help="Default: all.")]
+
+
+def opened(config: Path, identity: str, sites: list[str] | None = None) -> OpenVault:
+    """The vault of a command line."""
+    key = identity or os.environ.get("HOLDFAST_IDENTITY") or None
+    return open_vault(config, identity=key, sites=sites or ())

@@ -1,0 +1,192 @@
+"""Which records are new, changed or gone since the last capture, told from keys and row digests alone.
+
+The index holds groups of about 512 records that lie next to each other by key. A group's seal is the SHA-256 of its
+rows in Arrow's own serialisation: an equal seal proves equal rows and spares a digest each. A seal that differs
+(also because a library changed) proves nothing and costs only time: row digests decide.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from holdfast.core.align import Keyed, cut
+from holdfast.core.canonical import row_digests
+from holdfast.core.fingerprint import entries
+from holdfast.core.records import Schema
+from holdfast.state.index import Index
+from holdfast.state.remembered import Group, GroupHead
+from holdfast.state.runwriter import RunWriter
+from holdfast.state.spool import DigestSpool
+from holdfast.vault.merge import DELETE, INSERT, UPDATE
+
+__all__ = ["Changed", "Ledger", "Pass", "changed_rows", "every_row"]
+
+_GROUP_ROWS = 512
+_PIECE_ROWS = 1 << 16
+_NO_DIGESTS = pa.array([], pa.binary(32))
+
+
+class Changed(NamedTuple):
+    """Rows to store, ascending by key, with their operations; a deleted row holds NULLs beside its key."""
+
+    rows: Keyed
+    ops: pa.Array
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What one pass over a collection adds up: counts, and the digests that enter and leave each bucket."""
+
+    added: DigestSpool
+    removed: DigestSpool
+    rows: int = 0
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One collection on its way through a capture: where its new index goes and what it adds up to."""
+
+    name: str
+    schema: Schema
+    run: RunWriter
+    ledger: Ledger
+
+
+class _Piece(NamedTuple):
+    head: GroupHead
+    rows: Keyed
+    begins: bool
+    ends: bool
+
+
+def every_row(into: Pass, stream: Iterator[Keyed]) -> Iterator[Changed]:
+    """Yield every row as new and write a fresh index of the collection."""
+    into.run.replace_collection(into.name)
+    for rows in stream:
+        digests = row_digests(rows.batch, into.schema)
+        _put_groups(into, None, rows, digests)
+        into.ledger.added.add(entries(rows.keys, digests))
+        into.ledger.rows += len(rows.keys)
+        into.ledger.new += len(rows.keys)
+        yield _as_new(rows)
+
+
+def changed_rows(into: Pass, stream: Iterator[Keyed], index: Index, *, every: bool = False) -> Iterator[Changed]:
+    """Yield what differs from the index, ascending by key, and write the groups that changed.
+
+    With `every`, yield all rows as new instead, for a new base; counts still tell what differs.
+    """
+    nothing = Keyed(pa.array([], pa.binary()), pa.RecordBatch.from_pylist([], schema=into.schema.arrow()))
+    keys, digests = nothing.keys, _NO_DIGESTS
+    for head, rows, begins, ends in _by_group(stream, index.groups(into.name), nothing):
+        into.ledger.rows += len(rows.keys)
+        if begins and ends and len(rows.keys) == head.rows and _seal(rows.batch) == head.seal:
+            if every:
+                yield _as_new(rows)
+            continue
+        was = index.group(into.name, head) if begins and head.rows else None
+        if was is not None:
+            keys, digests = was.keys, was.digests
+        here = len(keys) if ends else cut(keys, rows.keys[-1].as_py(), side="right")
+        found = row_digests(rows.batch, into.schema)
+        difference = _difference(rows, found, keys.slice(0, here), digests.slice(0, here), into.ledger)
+        keys, digests = keys.slice(here), digests.slice(here)
+        if len(rows.keys):
+            _put_groups(into, was, rows, found)
+        elif was is not None:
+            into.run.drop_group(into.name, head.first_key)
+        if every and len(rows.keys):
+            yield _as_new(rows)
+        elif difference is not None and not every:
+            yield difference
+
+
+def _as_new(rows: Keyed) -> Changed:
+    return Changed(rows, pa.repeat(pa.scalar(INSERT, pa.int8()), len(rows.keys)))
+
+
+def _by_group(stream: Iterator[Keyed], heads: Iterator[GroupHead], nothing: Keyed) -> Iterator[_Piece]:
+    """Cut a key-ordered stream at the boundaries of known groups; a group that outgrew memory comes in pieces.
+
+    A group reaches from its first key to the next group's; the first also takes what lies before it.
+    """
+    head = next(heads, None) or GroupHead(b"", 0, b"")
+    following = next(heads, None)
+    begins = True
+    carry = nothing
+    for each in stream:
+        rows = _joined(carry, each) if len(carry.keys) else each
+        carry = nothing
+        while following is not None and (end := cut(rows.keys, following.first_key)) < len(rows.keys):
+            yield _Piece(head, rows.slice(0, end), begins, True)
+            rows = rows.slice(end)
+            head, following, begins = following, next(heads, None), True
+        if len(rows.keys) >= _PIECE_ROWS:
+            yield _Piece(head, rows, begins, False)
+            begins = False
+        else:
+            carry = rows
+    yield _Piece(head, carry, begins, True)
+    while following is not None:
+        yield _Piece(following, nothing, True, True)
+        following = next(heads, None)
+
+
+def _difference(rows: Keyed, found: pa.Array, keys: pa.Array, digests: pa.Array, ledger: Ledger) -> Changed | None:
+    """Compare rows with what the index knew of their range of keys, and add the outcome to the ledger."""
+    before = digests.take(pc.index_in(rows.keys, value_set=keys)) if len(rows.keys) else digests.slice(0, 0)
+    is_new = pc.is_null(before)
+    is_changed = pc.fill_null(pc.not_equal(found.cast(pa.binary()), before.cast(pa.binary())), False)
+    is_gone = pc.invert(pc.is_in(keys, value_set=rows.keys))
+    written = pc.or_(is_new, is_changed)
+    new, changed, gone = (pc.sum(mask).as_py() or 0 for mask in (is_new, is_changed, is_gone))
+    if not new + changed + gone:
+        return None
+    ledger.new += new
+    ledger.changed += changed
+    ledger.gone += gone
+    ledger.added.add(entries(rows.keys.filter(written), found.filter(written)))
+    ledger.removed.add(entries(rows.keys.filter(is_changed), before.filter(is_changed)))
+    gone_keys = keys.filter(is_gone)
+    ledger.removed.add(entries(gone_keys, digests.filter(is_gone)))
+    ops = pc.if_else(is_new, pa.scalar(INSERT, pa.int8()), pa.scalar(UPDATE, pa.int8())).filter(written)
+    kept = Keyed(rows.keys.filter(written), rows.batch.filter(written))
+    return _with_gone(kept, ops, gone_keys)
+
+
+def _with_gone(kept: Keyed, ops: pa.Array, gone: pa.Array) -> Changed:
+    if len(gone) == 0:
+        return Changed(kept, ops)
+    schema = kept.batch.schema
+    nulls = pa.RecordBatch.from_arrays([pa.nulls(len(gone), field.type) for field in schema], schema=schema)
+    keys = pa.concat_arrays([kept.keys, gone])
+    all_ops = pa.concat_arrays([ops, pa.repeat(pa.scalar(DELETE, pa.int8()), len(gone))])
+    order = pc.sort_indices(keys)
+    return Changed(Keyed(keys.take(order), pa.concat_batches([kept.batch, nulls]).take(order)), all_ops.take(order))
+
+
+def _put_groups(into: Pass, was: Group | None, rows: Keyed, digests: pa.Array) -> None:
+    """Write rows as groups of about 512; the first takes the place of *was*, if given."""
+    count = len(rows.keys)
+    step = count if count <= 2 * _GROUP_ROWS else _GROUP_ROWS
+    for start in range(0, count, step):
+        part = rows.slice(start, step)
+        group = Group(_seal(part.batch), part.keys, digests.slice(start, step))
+        into.run.put_group(into.name, group, was=was if start == 0 else None)
+
+
+def _seal(batch: pa.RecordBatch) -> bytes:
+    return hashlib.sha256(batch.serialize()).digest()
+
+
+def _joined(first: Keyed, second: Keyed) -> Keyed:
+    return Keyed(pa.concat_arrays([first.keys, second.keys]), pa.concat_batches([first.batch, second.batch]))

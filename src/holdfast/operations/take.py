@@ -1,0 +1,283 @@
+"""One snapshot into segments and parts, collection by collection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from holdfast.core.align import Keyed
+from holdfast.core.events import Progress
+from holdfast.core.fingerprint import bucket_digests, fingerprint
+from holdfast.core.ports import Snapshot
+from holdfast.core.projection import SchemaChange, compatible, schema_changes
+from holdfast.core.records import Collection, Schema
+from holdfast.errors import Unsupported
+from holdfast.operations.changes import Ledger, Pass, changed_rows, every_row
+from holdfast.operations.scratch import SealedScratch
+from holdfast.operations.segments import SegmentWriter
+from holdfast.operations.streams import keyed, prefetched
+from holdfast.state.index import Index
+from holdfast.state.remembered import CollectionState
+from holdfast.state.runwriter import RunWriter
+from holdfast.vault.coding import time_text
+from holdfast.vault.format import Counts, Gaps, Part, Place, SegmentRef
+from holdfast.vault.keys import epoch_id, new_epoch
+from holdfast.vault.upload import Upload
+from holdfast.vault.vault import Vault
+
+__all__ = ["EPOCH", "CollectionCapture", "Take", "Taken"]
+
+Emit = Callable[[Progress], None]
+_Kind = Literal["base", "delta", "same"]
+_DELTAS_MAX = 200
+EPOCH = "epoch of "
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionCapture:
+    """What a capture found in one collection. `kind` is how it was kept: a base, a delta, or the same as before."""
+
+    name: str
+    kind: Literal["base", "delta", "same", "dropped"]
+    rows: int
+    new: int
+    changed: int
+    gone: int
+    schema: tuple[SchemaChange, ...] = ()
+    gaps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A collection's part of the commit, its epoch's recipient, its new state in the index if any, the outcome."""
+
+    recipient: str
+    part: Part
+    state: CollectionState | None
+    outcome: CollectionCapture
+
+
+class _Found(NamedTuple):
+    """A collection of the snapshot, and why it can't be kept exactly, if so."""
+
+    collection: Collection
+    why: Unsupported | None
+
+
+class _Feed:
+    """One reading of the whole snapshot, handed out by collection: rows are read while others are worked on."""
+
+    def __init__(self, items: Iterator[_Found | Keyed]) -> None:
+        self._items = items
+        self._next: _Found | None = None
+
+    def collections(self) -> Iterator[_Found]:
+        """The collections in turn; the rows of each must be taken before the next is asked for."""
+        first = next(self._items, None)
+        self._next = first if isinstance(first, _Found) else None
+        while (found := self._next) is not None:
+            self._next = None
+            yield found
+            for _ in self.rows():
+                raise AssertionError("rows were left over")
+
+    def rows(self) -> Iterator[Keyed]:
+        """The rows of the collection that was handed out last."""
+        if self._next is not None:
+            return
+        for item in self._items:
+            if isinstance(item, _Found):
+                self._next = item
+                return
+            yield item
+
+
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    kind: _Kind
+    ledger: Ledger
+    refs: tuple[SegmentRef, ...]
+    buckets: list[bytes]
+
+
+class Take:
+    """One capture's work on all collections. If the index `is_stale`, every collection gets a new base."""
+
+    def __init__(self, vault: Vault, index: Index, run: RunWriter, upload: Upload, scratch: SealedScratch) -> None:
+        self._vault = vault
+        self._index = index
+        self._run = run
+        self._upload = upload
+        self._scratch = scratch
+        self._records = 0
+        self._epochs: dict[str, str] = {}
+
+    def all(self, snapshot: Snapshot, place: Place, emit: Emit, *, is_stale: bool) -> list[Taken]:
+        """Every collection of the snapshot, and those that are in the index but no longer at the source."""
+        known = {} if is_stale else {state.name: state for state in self._index.collections()}
+        feed = _Feed(prefetched(_read(snapshot, self._scratch)))
+        taken = []
+        for found in feed.collections():
+            name = found.collection.name
+            stream = self._counted(feed.rows(), name, emit)
+            taken.append(self._collection(snapshot, found, known.get(name), place, stream))
+        present = {each.outcome.name for each in taken}
+        for state in self._index.collections():
+            if state.name not in present:
+                self._run.drop_collection(state.name)
+                if state.name in known:
+                    taken.append(self._dropped(snapshot, state))
+        return taken
+
+    def _collection(
+        self, snapshot: Snapshot, found: _Found, known: CollectionState | None, place: Place, stream: Iterator[Keyed]
+    ) -> Taken:
+        collection, why = found
+        if why is not None:
+            return self._unread(snapshot, collection, known, place, why)
+        name, schema = collection.name, collection.schema
+        is_base = known is None or not compatible(known.schema, schema) or _is_due(known)
+        passed = self._pass(collection, stream, known, is_base=is_base)
+        state = _state(name, schema, known, place, passed)
+        part = msgspec.structs.replace(
+            _part(snapshot, state, passed.kind),
+            segments=passed.refs,
+            counts=Counts(new=passed.ledger.new, changed=passed.ledger.changed, gone=passed.ledger.gone),
+            coverage=_coverage(collection),
+        )
+        changes = tuple(schema_changes(known.schema, schema)) if known is not None else ()
+        return Taken(self._recipient(name), part, state, _outcome(part, changes))
+
+    def _pass(
+        self, collection: Collection, stream: Iterator[Keyed], known: CollectionState | None, *, is_base: bool
+    ) -> _Passed:
+        """Read a collection once: index it, add it up, and send what the new segments need."""
+        name, schema = collection.name, collection.schema
+        same_key = known is not None and known.schema.key == schema.key
+        with self._scratch.digests() as added, self._scratch.digests() as removed:
+            ledger = Ledger(added, removed)
+            into = Pass(name, schema, self._run, ledger)
+            rows = changed_rows(into, stream, self._index, every=is_base) if same_key else every_row(into, stream)
+            with SegmentWriter(
+                schema, "base" if is_base else "delta", self._recipient(name), self._upload.add
+            ) as segments:
+                for changed in rows:
+                    segments.add(changed)
+                refs = segments.finish()
+            if same_key:
+                buckets = self._run.edit_buckets(name, removed.partitions(), added.partitions())
+            else:
+                buckets = self._run.put_buckets(name, added.partitions())
+        if known is not None and not same_key:
+            ledger.gone = known.rows
+        return _Passed("base" if is_base else "delta" if refs else "same", ledger, refs, buckets)
+
+    def _unread(
+        self, snapshot: Snapshot, collection: Collection, known: CollectionState | None, place: Place, why: Unsupported
+    ) -> Taken:
+        """A collection that can't be kept exactly stays as it was before, with a gap that says why."""
+        name = collection.name
+        state = known
+        if state is None:
+            schema = collection.schema
+            nothing = fingerprint(schema.key, schema.names, 0, bucket_digests([]))
+            state = CollectionState(name, schema, 0, nothing, 1, place.stream, place.sequence)
+        part = _part(snapshot, state, "base" if known is None else "same")
+        part = msgspec.structs.replace(part, coverage=Gaps((f"{name}: {why.message}",)))
+        return Taken(self._recipient(name), part, None, _outcome(part, ()))
+
+    def _dropped(self, snapshot: Snapshot, known: CollectionState) -> Taken:
+        """The last part of a collection that the source no longer has."""
+        nothing = fingerprint(known.schema.key, known.schema.names, 0, bucket_digests([]))
+        part = _part(snapshot, replace(known, rows=0, fingerprint=nothing), "same")
+        part = msgspec.structs.replace(part, dropped=True, counts=Counts(new=0, changed=0, gone=known.rows))
+        return Taken(self._recipient(known.name), part, None, _outcome(part, ()))
+
+    def _recipient(self, name: str) -> str:
+        """The recipient of the collection's epoch; a new epoch if the vault's head does not know the remembered one."""
+        if name not in self._epochs:
+            kept = self._index.recall(EPOCH + name)
+            head = self._vault.head
+            is_known = kept is not None and head is not None and epoch_id(kept) in head.commit.epochs
+            self._epochs[name] = kept if kept is not None and is_known else self._new_epoch(name)
+        return self._epochs[name]
+
+    def _new_epoch(self, name: str) -> str:
+        """Begin an epoch: its identity goes to custodians and readers in a key object, and is forgotten here."""
+        roles = self._vault.trusted.document.roles
+        readers = [reader.recipient for reader in roles.reader if {"*", name} & set(reader.collections)]
+        epoch = new_epoch(name, [*roles.custodian.recipients, *readers])
+        self._upload.add(epoch.key_object, epoch=epoch.id)
+        self._index.remember(EPOCH + name, epoch.recipient)
+        return epoch.recipient
+
+    def _counted(self, stream: Iterator[Keyed], name: str, emit: Emit) -> Iterator[Keyed]:
+        for rows in stream:
+            self._records += len(rows.keys)
+            emit(Progress(f"capture {name}", self._records, None, "records"))
+            yield rows
+
+
+def _state(name: str, schema: Schema, known: CollectionState | None, place: Place, passed: _Passed) -> CollectionState:
+    """What the index is to know of the collection once this commit stands."""
+    rows = passed.ledger.rows
+    prints = fingerprint(schema.key, schema.names, rows, passed.buckets)
+    if known is not None and passed.kind != "base":
+        written = known.delta_rows + sum(ref.rows for ref in passed.refs)
+        deltas = known.deltas + bool(passed.refs)
+        return replace(known, schema=schema, rows=rows, fingerprint=prints, delta_rows=written, deltas=deltas)
+    generation = known.generation + 1 if known is not None else 1
+    return CollectionState(name, schema, rows, prints, generation, place.stream, place.sequence, base_rows=rows)
+
+
+def _read(snapshot: Snapshot, scratch: SealedScratch) -> Iterator[_Found | Keyed]:
+    """Each collection, followed by its rows. One that can't be read says so before anything of it counts."""
+    for name in snapshot.names:
+        collection = snapshot.collection(name)
+        stream = keyed(snapshot.read(collection), scratch)
+        try:
+            first = next(stream, None)
+        except Unsupported as err:
+            yield _Found(collection, err)
+            continue
+        yield _Found(collection, None)
+        if first is not None:
+            yield first
+            yield from stream
+
+
+def _is_due(known: CollectionState) -> bool:
+    """Whether deltas have become so many, or so large against their base, that a new base reads and stores better."""
+    return known.deltas >= _DELTAS_MAX or known.delta_rows > max(known.base_rows // 2, 65_536)
+
+
+def _part(snapshot: Snapshot, state: CollectionState, kind: _Kind) -> Part:
+    return Part(
+        collection=state.name,
+        definition=state.schema.to_json(),
+        generation=state.generation,
+        kind=kind,
+        base=Place(state.base_stream, state.base_sequence),
+        rows=state.rows,
+        fingerprint=state.fingerprint,
+        segments=(),
+        counts=Counts(new=0, changed=0, gone=0),
+        position=snapshot.position,
+        taken=time_text(snapshot.taken),
+    )
+
+
+def _coverage(collection: Collection) -> Literal["complete"] | Gaps:
+    return Gaps(tuple(collection.not_covered)) if collection.not_covered else "complete"
+
+
+def _outcome(part: Part, changes: tuple[SchemaChange, ...]) -> CollectionCapture:
+    gaps = part.coverage.gaps if isinstance(part.coverage, Gaps) else ()
+    kind: Literal["base", "delta", "same", "dropped"] = "dropped" if part.dropped else part.kind
+    counts = part.counts
+    return CollectionCapture(
+        part.collection, kind, part.rows, counts.new, counts.changed, counts.gone, changes, tuple(gaps)
+    )
