@@ -93,11 +93,18 @@ class Snapshot(Protocol):
         """When the snapshot began, by this host's clock."""
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """All collections by name, the source's own definitions among them (such as `sqlite:schema`)."""
+
+    def collection(self, name: str) -> Collection:
+        """One of them with its schema, proven on its records: that may read them once."""
+
+    @property
     def collections(self) -> tuple[Collection, ...]:
-        """All collections, the source's own definitions among them (such as `sqlite:schema`), by name."""
+        """All of them, in the order of `names`."""
 
     def read(self, collection: Collection) -> View:
-        """The live view of one of `collections`."""
+        """The live view of one of them."""
 
 
 class Reader(Protocol):

@@ -146,11 +146,16 @@ def _make_pending(index: Index, run: RunWriter, prepared: Prepared, taken: list[
 
 
 def _tell(index: Index, writer: VaultWriter, receipts: list[dict[str, Any]], event: CaptureDone) -> None:
-    chain = index.recall(_CHAIN)
-    if chain is None:
-        chain = secrets.token_hex(8)
-        index.remember(_CHAIN, chain)
-    writer.write_events(chain, receipts, [event.to_json()])
+    """Go on with this host's journal chain where it ended, and remember its new end.
+
+    While a link is on its way the chain is forgotten: after a crash only an absent site may hold the link, and another
+    one signed for its place would be a fork. So a new chain begins then.
+    """
+    chain, sequence, sha256 = (index.recall(_CHAIN) or "  ").split(" ")
+    index.remember(_CHAIN, "")
+    after = Link(chain, int(sequence), sha256) if chain else None
+    told = writer.write_events(chain or secrets.token_hex(8), receipts, [event.to_json()], after=after).link
+    index.remember(_CHAIN, f"{told.stream} {told.sequence} {told.sha256}")
 
 
 def _event(prepared: Prepared, taken: list[Taken], position: str, stored: int, seconds: float) -> CaptureDone:

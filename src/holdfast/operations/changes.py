@@ -29,6 +29,7 @@ __all__ = ["Changed", "Ledger", "Pass", "changed_rows", "every_row"]
 
 _GROUP_ROWS = 512
 _PIECE_ROWS = 1 << 16
+_BLOCK_ROWS = 1 << 14
 _NO_DIGESTS = pa.array([], pa.binary(32))
 
 
@@ -87,27 +88,64 @@ def changed_rows(into: Pass, stream: Iterator[Keyed], index: Index, *, every: bo
     """
     nothing = Keyed(pa.array([], pa.binary()), pa.RecordBatch.from_pylist([], schema=into.schema.arrow()))
     keys, digests = nothing.keys, _NO_DIGESTS
+    block = _Block(into)
     for head, rows, begins, ends in _by_group(stream, index.groups(into.name), nothing):
         into.ledger.rows += len(rows.keys)
+        if every and len(rows.keys):
+            yield _as_new(rows)
         if begins and ends and len(rows.keys) == head.rows and _seal(rows.batch) == head.seal:
-            if every:
-                yield _as_new(rows)
             continue
         was = index.group(into.name, head) if begins and head.rows else None
         if was is not None:
             keys, digests = was.keys, was.digests
         here = len(keys) if ends else cut(keys, rows.keys[-1].as_py(), side="right")
-        found = row_digests(rows.batch, into.schema)
-        difference = _difference(rows, found, keys.slice(0, here), digests.slice(0, here), into.ledger)
+        block.add(rows, keys.slice(0, here), digests.slice(0, here), was)
         keys, digests = keys.slice(here), digests.slice(here)
-        if len(rows.keys):
-            _put_groups(into, was, rows, found)
-        elif was is not None:
-            into.run.drop_group(into.name, head.first_key)
-        if every and len(rows.keys):
-            yield _as_new(rows)
-        elif difference is not None and not every:
+        if block.rows >= _BLOCK_ROWS and (difference := block.settle()) is not None and not every:
             yield difference
+    if (difference := block.settle()) is not None and not every:
+        yield difference
+
+
+class _Block:
+    """Pieces whose rows may differ, gathered so that digests and comparison cost their overhead once for many groups.
+
+    Pieces come in key order and share no keys.
+    """
+
+    def __init__(self, into: Pass) -> None:
+        self._into = into
+        self._pieces: list[tuple[Keyed, Group | None]] = []
+        self._known: list[tuple[pa.Array, pa.Array]] = []
+        self.rows = 0
+
+    def add(self, rows: Keyed, keys: pa.Array, digests: pa.Array, was: Group | None) -> None:
+        """One more piece: its rows, the keys and digests the index knew in its range, and the group it follows."""
+        self._pieces.append((rows, was))
+        self._known.append((keys, digests))
+        self.rows += max(len(rows.keys), len(keys))
+
+    def settle(self) -> Changed | None:
+        """Compare what was gathered, write its groups anew, and give what differs."""
+        if not self._pieces:
+            return None
+        rows = Keyed(
+            pa.concat_arrays([piece.keys for piece, _ in self._pieces]),
+            pa.concat_batches([piece.batch for piece, _ in self._pieces]),
+        )
+        found = row_digests(rows.batch, self._into.schema)
+        keys, digests = (pa.concat_arrays(each) for each in zip(*self._known, strict=True))
+        difference = _difference(rows, found, keys, digests, self._into.ledger)
+        start = 0
+        for piece, was in self._pieces:
+            count = len(piece.keys)
+            if count:
+                _put_groups(self._into, was, piece, found.slice(start, count))
+            elif was is not None:
+                self._into.run.drop_group(self._into.name, was.first_key)
+            start += count
+        self._pieces, self._known, self.rows = [], [], 0
+        return difference
 
 
 def _as_new(rows: Keyed) -> Changed:

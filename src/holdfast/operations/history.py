@@ -43,7 +43,7 @@ def history(vault: Vault, collection: str, key: str) -> tuple[Schema, list[Versi
     """
     entries = [(entry, opened) for entry in vault.log() if (opened := vault.parts(entry.signed).get(collection))]
     if not entries:
-        raise Usage(f"the vault holds no collection {collection!r}", hint='list them with "holdfast status"')
+        raise Usage(f"the vault holds no collection {collection!r}", hint='list them with "holdfast show"')
     schema = entries[-1][1].part.schema
     if not schema.key:
         raise Usage(

@@ -123,14 +123,19 @@ def restore_live(
 def restore_new(
     wanted: Mapping[str, VaultView], target: Target, choice: Choice, scratch: SealedScratch, emit: Emit
 ) -> RestoreDone:
-    """Build everything at an empty place; it appears complete or not at all. Refused if something is there already."""
+    """Build everything, or the collections chosen with their definitions, at an empty place.
+
+    It appears complete or not at all. Refused if something is there already.
+    """
     if choice.where is not None:
         raise Usage("a condition needs a live target", hint='restore everything, or "holdfast export --where"')
-    views: list[View] = [_Shown(view, emit) for view in wanted.values()]
-    if choice.collections:
-        views = [OnlyOf(view, choice.collections) if is_definition(view.name) else view for view in views]
-    created = target.writer.create(views)
+    if choice.plan_only:
+        return RestoreDone(Decision(Ruling.ALLOW), None, None, None, ())
     names = choice.collections or tuple(wanted)
+    views: list[View] = [_Shown(each, emit) for name, each in wanted.items() if name in names or is_definition(name)]
+    if choice.collections:
+        views = [OnlyOf(view, names) if is_definition(view.name) else view for view in views]
+    created = target.writer.create(views)
     found = proofs({name: wanted[name] for name in names}, target.reader, scratch, emit)
     return RestoreDone(Decision(Ruling.ALLOW), None, created, Applied(created.records, 0), tuple(found))
 

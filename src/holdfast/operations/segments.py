@@ -24,6 +24,13 @@ _DELTA_BYTES = 1 << 20
 _WAITING = 1
 
 
+def give_back() -> None:
+    """Return freed memory to the system: allocators keep it per thread, and many threads pass large batches on."""
+    pa.default_memory_pool().release_unused()
+    # On glibc this trims malloc's own arenas, where drivers and Python keep their bytes.
+    pa.system_memory_pool().release_unused()
+
+
 class SegmentWriter:
     """The segments that one commit adds to one collection. Rows come in key order; call `finish` for the last ones."""
 
@@ -85,6 +92,7 @@ class SegmentWriter:
         future = self._pool.submit(seal_segment, table, self._recipient, encodings, full_check=is_first)
         self._waiting.append((keys, table.num_rows, future))
         self._drain(_WAITING)
+        give_back()
 
     def _drain(self, waiting_max: int) -> None:
         while len(self._waiting) > waiting_max:

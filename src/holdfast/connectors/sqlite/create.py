@@ -1,0 +1,241 @@
+"""Builds a whole database in a new file: definitions, records, then what stands on records.
+
+* The file is built beside its place under another name, with its journal in memory: a crash leaves no database, only
+  a `.partial-` file. It gets its name when it is whole, checked by SQLite itself, and on disk.
+* Checks are off while records go in: what the source held is put back as it was, and told if it does not hold together.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from holdfast.connectors.sqlite.binding import Binding
+from holdfast.connectors.sqlite.catalog import Catalog, load_catalog
+from holdfast.connectors.sqlite.connection import RuleBroken, Session, ValueTaken, folded, open_session, quoted
+from holdfast.connectors.sqlite.definitions import PRAGMA, RESERVED, SCHEMA, SCHEMA_SCHEMA, SEQUENCE, schema_records
+from holdfast.connectors.sqlite.redefine import CREATION_ORDER
+from holdfast.connectors.sqlite.references import dangling
+from holdfast.connectors.sqlite.virtual import Virtual, parse_virtual
+from holdfast.core.ports import Created, View
+from holdfast.errors import Damaged, Refused, Unreachable, Unsupported, Usage
+
+__all__ = ["create_database"]
+
+_FIRST = ("page_size", "encoding", "auto_vacuum")
+_HEADER = ("application_id", "user_version")
+_BUSY_SECONDS = 1.0
+_Row = Mapping[str, Any]
+
+
+def create_database(path: Path, views: Iterable[View]) -> Created:
+    """Build the database at `path`, which must be free. It appears there complete and durable, or not at all."""
+    by_name = {view.name: view for view in views}
+    if SCHEMA not in by_name:
+        raise Usage("a database can't be built without its definitions", hint=f"restore {SCHEMA} with its collections")
+    _refuse_taken(path)
+    with _partial(path) as partial:
+        pragmas = {row["name"]: row["value"] for row in _records(by_name.get(PRAGMA))}
+        with open_session(partial, mode="rwc", busy_seconds=_BUSY_SECONDS) as session:
+            _prepare(session, pragmas)
+            created = _Building(session, by_name, pragmas).build()
+        if pragmas.get("journal_mode") == "wal":
+            with open_session(partial, mode="rw", busy_seconds=_BUSY_SECONDS) as session:
+                session.run("PRAGMA journal_mode=WAL")
+        _publish(partial, path)
+    return created
+
+
+class _Building:
+    """The inside of a new database, in the order in which it is built."""
+
+    def __init__(self, session: Session, views: Mapping[str, View], pragmas: Mapping[str, str]) -> None:
+        self._session = session
+        self._views = views
+        self._pragmas = pragmas
+        self._definitions = sorted(_records(views[SCHEMA]), key=_order_of_creation)
+        self._records = 0
+        self._not_covered: list[str] = []
+        self._left_out: set[tuple[str, str]] = set()
+        self._filled = {name for name in views if name.startswith(RESERVED)}
+
+    def build(self) -> Created:
+        session = self._session
+        session.run("BEGIN IMMEDIATE")
+        for row in self._definitions:
+            if row["type"] == "table" and not _is_virtual(row):
+                session.run(row["sql"])
+        catalog = self._fill()
+        virtual = self._make_virtual()
+        catalog = self._fill()
+        self._refuse_left_over()
+        for row in self._definitions:
+            if row["type"] in ("index", "view"):
+                session.run(row["sql"])
+        for each in virtual:
+            self._rebuild(each)
+        for row in self._definitions:
+            if row["type"] == "trigger":
+                session.run(row["sql"])
+        self._set_counters(catalog)
+        for name in _HEADER:
+            session.run(f"PRAGMA main.{name} = {int(self._pragmas.get(name, 0))}")
+        if self._pragmas.get("statistics") == "yes":
+            session.run("ANALYZE main")
+        session.run("COMMIT")
+        return self._checked()
+
+    def _fill(self) -> Catalog:
+        """Write the records of each view that has a table and was not written yet."""
+        catalog = load_catalog(self._session)
+        for name, view in self._views.items():
+            table = catalog.tables.get(name)
+            if name in self._filled or table is None:
+                continue
+            if {column.name for column in table.columns} != set(view.schema.names):
+                raise Damaged(f"{name}: its records have other columns than its definition", hint="holdfast verify")
+            self._filled.add(name)
+            binding = Binding(name, view.schema.columns)
+            columns = ", ".join(map(quoted, view.schema.names))
+            sql = f"INSERT INTO {table.sql_name} ({columns}) VALUES ({', '.join(binding.placeholders)})"
+            for batch in view.batches():
+                try:
+                    self._session.run_many(sql, binding.parameters(batch))
+                except (RuleBroken, ValueTaken) as error:
+                    raise Damaged(f"{name}: its records do not fit its definition: {error.message}") from error
+                self._records += batch.num_rows
+        return catalog
+
+    def _make_virtual(self) -> list[Virtual]:
+        made = []
+        for row in self._definitions:
+            if row["type"] == "table" and _is_virtual(row):
+                each = parse_virtual(row["name"], row["sql"])
+                try:
+                    self._session.run(each.sql)
+                except Unsupported as error:
+                    self._not_covered.append(f"the virtual table {each.name}: {error.message}")
+                    self._left_out.add(("table", each.name))
+                    self._filled.add(str(each.own_content))
+                    continue
+                made.append(each)
+                if each.own_content:
+                    # A new full-text table is empty, but its content table may hold a row of its own making.
+                    self._session.run(f"DELETE FROM main.{quoted(each.own_content)}")
+                if each.not_covered:
+                    self._not_covered.append(each.not_covered)
+        return made
+
+    def _rebuild(self, each: Virtual) -> None:
+        if each.is_rebuilt:
+            self._session.run(f"INSERT INTO main.{quoted(each.name)} ({quoted(each.name)}) VALUES ('rebuild')")
+
+    def _refuse_left_over(self) -> None:
+        left = sorted(set(self._views) - self._filled)
+        if left:
+            raise Damaged(f"no definition for the records of {', '.join(left)}", hint="holdfast verify")
+
+    def _set_counters(self, catalog: Catalog) -> None:
+        if SEQUENCE not in self._views:
+            return
+        if not catalog.has_sequence:
+            # The source once had such a table; SQLite keeps its table of counters for ever.
+            self._session.run('CREATE TABLE main."holdfast counted" (id INTEGER PRIMARY KEY AUTOINCREMENT)')
+            self._session.run('DROP TABLE main."holdfast counted"')
+        self._session.run("DELETE FROM main.sqlite_sequence")
+        view = self._views[SEQUENCE]
+        binding = Binding(SEQUENCE, view.schema.columns)
+        for batch in view.batches():
+            values = ", ".join(binding.placeholders)
+            sql = f"INSERT INTO main.sqlite_sequence ({', '.join(view.schema.names)}) VALUES ({values})"
+            self._session.run_many(sql, binding.parameters(batch))
+
+    def _checked(self) -> Created:
+        catalog = load_catalog(self._session)
+        wanted = {tuple(row[column] for column in SCHEMA_SCHEMA.names) for row in self._definitions}
+        missing = {each[:2] for each in wanted.difference(schema_records(catalog))}
+        if missing != self._left_out:
+            raise Damaged(f"definitions came out differently: {sorted(missing - self._left_out)}")
+        found = self._session.rows("PRAGMA main.integrity_check")
+        if found != [("ok",)]:
+            raise Damaged(f"the database built does not hold together: {found[0][0]}", hint="holdfast verify")
+        return Created(self._records, tuple(self._not_covered), dangling(self._session, catalog).total())
+
+
+def _records(view: View | None) -> list[_Row]:
+    return [] if view is None else [row for batch in view.batches() for row in batch.to_pylist()]
+
+
+def _order_of_creation(row: _Row) -> tuple[Any, ...]:
+    return CREATION_ORDER[row["type"]], folded(row["table_name"]), row["position"]
+
+
+def _is_virtual(row: _Row) -> bool:
+    return str(row["sql"]).upper().startswith("CREATE VIRTUAL TABLE")
+
+
+def _prepare(session: Session, pragmas: Mapping[str, str]) -> None:
+    """Set what can only be set while a file is empty, and forgo every safety that a file without a name can."""
+    for name in _FIRST:
+        if name in pragmas:
+            value = str(pragmas[name]).replace("'", "''")
+            session.run(f"PRAGMA main.{name} = '{value}'")
+    for setting in (
+        # Not OFF: a statement that fails, as that of an absent module, must leave nothing behind.
+        "journal_mode=MEMORY",
+        "synchronous=OFF",
+        "locking_mode=EXCLUSIVE",
+        "cache_size=-65536",
+        "foreign_keys=OFF",
+        "ignore_check_constraints=ON",
+    ):
+        session.run(f"PRAGMA {setting}")
+
+
+def _refuse_taken(path: Path) -> None:
+    # A log or journal left beside a new database would be replayed into it.
+    for each in (path, *_beside(path, ("-wal", "-journal", "-shm"))):
+        if os.path.lexists(each):
+            raise Refused(f"{each} is there already", hint="name a path where nothing is, or move it away first")
+    if not path.parent.is_dir():
+        raise Unreachable(f"there is no folder {path.parent}", hint="make the folder, or name another path")
+
+
+@contextmanager
+def _partial(path: Path) -> Iterator[Path]:
+    """A name beside `path` to build under; nothing is left of it afterwards."""
+    partial = path.with_name(f"{path.name}.partial-{secrets.token_hex(8)}")
+    try:
+        yield partial
+    finally:
+        for each in (partial, *_beside(partial, ("-wal", "-journal", "-shm"))):
+            each.unlink(missing_ok=True)
+
+
+def _publish(partial: Path, path: Path) -> None:
+    """Give a finished file its name, durably, never in place of another."""
+    try:
+        _sync(partial)
+        os.link(partial, path)
+        partial.unlink()
+        _sync(path.parent)
+    except FileExistsError as error:
+        raise Refused(f"{path} is there already", hint="name a path where nothing is") from error
+    except OSError as error:
+        raise Unreachable(f"{path}: {error.strerror}", hint="check the disk, and try again") from error
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _beside(path: Path, endings: Sequence[str]) -> list[Path]:
+    return [path.with_name(path.name + ending) for ending in endings]

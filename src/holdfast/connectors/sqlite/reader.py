@@ -1,0 +1,238 @@
+"""Reads a SQLite database in one transaction while its owner goes on writing.
+
+* Everything, the schema included, comes through one connection and one read transaction.
+* With a rollback journal the owner's commits wait while a snapshot is open; with WAL they don't.
+* Every value is exact: see `proof` for types and keys, `projection` for values.
+
+    >>> with SqliteReader("shop.db").snapshot() as snapshot:            # doctest: +SKIP
+    ...     [view.name for view in map(snapshot.read, snapshot.collections)]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+
+import pyarrow as pa
+
+from holdfast.connectors.sqlite.bands import Band, bands
+from holdfast.connectors.sqlite.catalog import Catalog, Table, load_catalog, load_sequence
+from holdfast.connectors.sqlite.connection import Session, open_session, quoted
+from holdfast.connectors.sqlite.definitions import (
+    PRAGMA,
+    PRAGMA_SCHEMA,
+    RESERVED,
+    SCHEMA,
+    SCHEMA_SCHEMA,
+    SEQUENCE,
+    SEQUENCE_SCHEMA,
+    RecordsView,
+    pragma_records,
+    schema_records,
+)
+from holdfast.connectors.sqlite.projection import Projection
+from holdfast.connectors.sqlite.proof import Proof, prove, schema_of
+from holdfast.core.ports import Snapshot, View
+from holdfast.core.records import Collection, Schema
+from holdfast.errors import Unsupported, Usage
+
+__all__ = ["BUSY_SECONDS", "VALUE_BYTES_MAX", "SqliteReader", "SqliteSnapshot", "TableView"]
+
+BUSY_SECONDS = 10.0
+VALUE_BYTES_MAX = 32 << 20
+_SYSTEM_PREFIX = "holdfast:"
+
+
+class SqliteReader:
+    """A SQLite database file that can be read. It is never written to, nor created."""
+
+    def __init__(self, path: str | PathLike[str], *, busy_seconds: float = BUSY_SECONDS) -> None:
+        self._path = Path(path)
+        self._busy_seconds = busy_seconds
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Open one consistent snapshot, waiting a bounded time for a lock.
+
+        Raises Unreachable (no such file, locked, unreadable) or Damaged (not a database, corrupt).
+        """
+        with open_session(self._path, mode="ro", busy_seconds=self._busy_seconds) as session:
+            yield SqliteSnapshot(session)
+
+
+class SqliteSnapshot:
+    """One read transaction. Reads the schema at once, rows when they are asked for."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.taken = datetime.now(UTC)
+        session.run("BEGIN")
+        # A deferred transaction holds nothing until its first read: this is the moment of the snapshot.
+        version, pages, size = session.rows(
+            "SELECT schema_version, page_count, page_size "
+            "FROM pragma_schema_version, pragma_page_count, pragma_page_size"
+        )[0]
+        self._catalog = load_catalog(session)
+        self._views: dict[str, RecordsView | TableView] = {}
+        changed = datetime.fromtimestamp(max(_changed(session.path)), UTC)
+        self.position = f"schema version {version}, {pages} pages of {size} bytes, changed {changed.isoformat()}"
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """All tables with rows of their own, and the definitions, in order."""
+        _check_names(self._catalog)
+        return tuple(sorted({SCHEMA, PRAGMA, *self._tables}))
+
+    def collection(self, name: str) -> Collection:
+        """A collection with its schema; a table's is proven by reading it once."""
+        if name not in self.names:
+            raise Usage(f"{self._session.path} has no collection {name}", hint="look at what it has")
+        if name not in self._views:
+            self._views[name] = self._view(name)
+        return self._views[name].collection
+
+    @property
+    def collections(self) -> tuple[Collection, ...]:
+        """All of them, by name."""
+        return tuple(self.collection(name) for name in self.names)
+
+    def read(self, collection: Collection) -> View:
+        """The live view of one of `collections`."""
+        self.collection(collection.name)
+        return self._views[collection.name]
+
+    @cached_property
+    def _tables(self) -> dict[str, Table]:
+        tables = dict(self._catalog.tables)
+        if self._catalog.has_sequence:
+            tables[SEQUENCE] = load_sequence(self._session)
+        return tables
+
+    def _view(self, name: str) -> RecordsView | TableView:
+        session, catalog = self._session, self._catalog
+        if name == SCHEMA:
+            gaps = tuple(gap for gap in (each.not_covered for each in catalog.virtual) if gap)
+            return RecordsView(Collection(SCHEMA, SCHEMA_SCHEMA, gaps), schema_records(catalog))
+        if name == PRAGMA:
+            return RecordsView(Collection(PRAGMA, PRAGMA_SCHEMA), pragma_records(session, catalog))
+        table = self._tables[name]
+        proof = prove(session, table, catalog.encoding)
+        schema = schema_of(table, proof)
+        if name == SEQUENCE:
+            schema = sequence_schema(session, schema, proof)
+        return TableView(session, table, proof, Collection(name, schema), catalog.encoding)
+
+
+@dataclass(frozen=True, slots=True)
+class TableView:
+    """The rows of one table, inside the transaction of `session`."""
+
+    session: Session
+    table: Table
+    proof: Proof
+    collection: Collection
+    encoding: str
+
+    @property
+    def name(self) -> str:
+        return self.collection.name
+
+    @property
+    def schema(self) -> Schema:
+        return self.collection.schema
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the table itself lies in the order of canonical keys, so that it costs no sort."""
+        return bool(self._order()) and len(self._bands()) == 1
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Every record once.
+
+        Raises Unsupported, naming it, for a value longer than `VALUE_BYTES_MAX`.
+        """
+        self._refuse_long_values()
+        for band in self._bands():
+            yield from self._band(band)
+
+    def _bands(self) -> Sequence[Band]:
+        return bands(len(self.schema.columns), self.proof.longest, self.session.file_bytes)
+
+    def _band(self, band: Band) -> Iterator[pa.RecordBatch]:
+        guarded: frozenset[str] = frozenset()
+        for _ in range(2):
+            projection = Projection(self.schema, self.encoding, classes=self.proof.classes, guarded=guarded)
+            columns = ", ".join(projection.expressions)
+            sql = f"SELECT {columns} FROM {self.table.sql_name} WHERE {band.where}{self._order()}"
+            with self.session.stream(sql, band.batch_rows) as reader:
+                guarded = projection.misread(reader.schema)
+                if not guarded:
+                    for batch in reader:
+                        if batch.num_rows:
+                            yield projection.records(batch)
+                    return
+        # With guards the driver can't guess wrong while there are rows, so there are none.
+
+    def _order(self) -> str:
+        """ORDER BY the key, if SQLite's order of it is that of canonical bytes and the table is stored in it."""
+        is_row_id = self.schema.key == (self.table.integer_key,)
+        is_stored = self.table.without_rowid and self.schema.key == self.table.primary_key
+        canonical = {"int", "bytes", "text"} if self.encoding == "UTF-8" else {"int", "bytes"}
+        if not (is_row_id or is_stored) or not canonical.issuperset(c.type for c in self.schema.key_columns):
+            return ""
+        order = " ORDER BY " + ", ".join(f"{quoted(name)} COLLATE BINARY" for name in self.schema.key)
+        steps = self.session.rows(f"EXPLAIN QUERY PLAN SELECT * FROM {self.table.sql_name}{order}")
+        return "" if any("TEMP B-TREE" in str(step) for step in steps) else order
+
+    def _refuse_long_values(self) -> None:
+        for name, longest in self.proof.longest.items():
+            if longest > VALUE_BYTES_MAX:
+                where = self._first_longer(name)
+                raise Unsupported(
+                    f"{self.name}: column {name} of {where} holds {longest:,} bytes, more than {VALUE_BYTES_MAX:,}",
+                    hint="keep values of that size in files, and protect the files",
+                )
+
+    def _first_longer(self, name: str) -> str:
+        key = self.schema.key or ((self.table.row_id,) if self.table.row_id else ())
+        columns = ", ".join(each if not self.schema.key else quoted(each) for each in key) or "NULL"
+        found = self.session.rows(
+            f"SELECT {columns} FROM {self.table.sql_name} "
+            f"WHERE octet_length({quoted(name)}) > {VALUE_BYTES_MAX} LIMIT 1"
+        )
+        return ", ".join(f"{column}={value!r}" for column, value in zip(key, found[0], strict=False)) or "a record"
+
+
+def sequence_schema(session: Session, schema: Schema, proof: Proof) -> Schema:
+    """The counters are keyed by their table's name, unless someone wrote to them by hand and broke that."""
+    if not proof.rows:
+        return SEQUENCE_SCHEMA
+    distinct = session.value("SELECT count(DISTINCT name) FROM main.sqlite_sequence")
+    return Schema(schema.columns, ("name",) if distinct == proof.rows else ())
+
+
+def _check_names(catalog: Catalog) -> None:
+    for table in catalog.tables.values():
+        if table.name.startswith(RESERVED):
+            raise Unsupported(
+                f"the table {table.name} has a name that Holdfast needs for definitions",
+                hint=f"rename it: names that begin with {RESERVED} are taken",
+            )
+        for column in table.columns:
+            if column.name.startswith(_SYSTEM_PREFIX):
+                raise Unsupported(
+                    f"the column {column.name} of {table.name} has a name that Holdfast needs for itself",
+                    hint=f"rename it: names that begin with {_SYSTEM_PREFIX} are taken",
+                )
+
+
+def _changed(path: Path) -> Iterator[float]:
+    """When the file and its write-ahead log were last changed."""
+    for each in (path, path.with_name(path.name + "-wal")):
+        if each.exists():
+            yield each.stat().st_mtime

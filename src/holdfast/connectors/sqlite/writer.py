@@ -1,0 +1,113 @@
+"""Writes to a SQLite database: a plan into one that is in use, or a whole system into a new file.
+
+All or nothing in both: a plan is one transaction, and a new file gets its name when it is complete and on disk.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+
+from holdfast.connectors.sqlite.apply import Pass, TableSteps
+from holdfast.connectors.sqlite.catalog import Catalog, load_catalog
+from holdfast.connectors.sqlite.connection import Session, ValueTaken, folded, open_session, quoted
+from holdfast.connectors.sqlite.create import create_database
+from holdfast.connectors.sqlite.definitions import RESERVED
+from holdfast.connectors.sqlite.reader import BUSY_SECONDS
+from holdfast.connectors.sqlite.redefine import Redefinition
+from holdfast.connectors.sqlite.references import dangling
+from holdfast.core.plan import Plan
+from holdfast.core.ports import Applied, Created, View
+from holdfast.errors import Refused
+
+__all__ = ["SqliteWriter"]
+
+
+class SqliteWriter:
+    """A SQLite database file that can be written to by a plan, or made anew where there is none."""
+
+    def __init__(self, path: str | PathLike[str], *, busy_seconds: float = BUSY_SECONDS) -> None:
+        self._path = Path(path)
+        self._busy_seconds = busy_seconds
+
+    def apply(self, plan: Plan) -> Applied:
+        """Carry out every step, or none. Triggers are silent; references are compared before and after.
+
+        Raises TargetChanged (a record is neither what a step expects nor what it wants), Refused (a reference would
+        lead nowhere that does not now, or a rule of the database forbids it) or Unreachable (locked, full).
+        With a rollback journal no snapshot of the same file may stay open once the plan's steps are read.
+        """
+        try:
+            return self._attempt(plan, (Pass.ALL,))
+        except ValueTaken:
+            return self._attempt(plan, (Pass.REMOVE, Pass.WRITE))
+
+    def create(self, views: Iterable[View]) -> Created:
+        """Build a whole database in a new file from its definitions and records: every view of a snapshot or commit.
+
+        The file appears complete or not at all. Raises Refused if something is there already, and Damaged if what was
+        built does not hold together.
+        """
+        return create_database(self._path, views)
+
+    def _attempt(self, plan: Plan, passes: Sequence[Pass]) -> Applied:
+        with open_session(self._path, mode="rw", busy_seconds=self._busy_seconds) as session:
+            session.run("PRAGMA foreign_keys=OFF")
+            session.run("PRAGMA synchronous=FULL")
+            # Closing the session without a COMMIT rolls all of it back.
+            session.run("BEGIN IMMEDIATE")
+            applied = _carry_out(session, plan, passes)
+            session.run("COMMIT")
+        return applied
+
+
+def _carry_out(session: Session, plan: Plan, passes: Sequence[Pass]) -> Applied:
+    busy = {
+        each.collection.name: each.collection for each in plan.collections if each.inserts + each.updates + each.deletes
+    }
+    catalog = load_catalog(session)
+    of_definitions = {name for name in busy if name.startswith(RESERVED)}
+    small = [steps for steps in plan.steps() if steps.collection in of_definitions] if of_definitions else []
+    redefinition = Redefinition(session, catalog, small)
+    before = dangling(session, catalog, busy)
+    tables_busy = set(map(folded, busy))
+    silenced = [each for each in catalog.definitions if each.type == "trigger" and folded(each.table) in tables_busy]
+    for each in silenced:
+        session.run(f"DROP TRIGGER main.{quoted(each.name)}")
+    redefinition.before_records()
+    if small:
+        catalog = load_catalog(session)
+    tables = TableSteps(session, catalog, busy)
+    for stage in passes:
+        for steps in plan.steps():
+            if steps.collection not in of_definitions:
+                tables.carry_out(steps, stage)
+    tables.finish()
+    _rebuild_indexes_of_text(session, catalog, busy)
+    redefinition.after_records(silenced)
+    redefinition.check()
+    _refuse_new_danglers(before, dangling(session, load_catalog(session), busy))
+    return Applied(
+        tables.applied.written + redefinition.applied.written, tables.applied.already + redefinition.applied.already
+    )
+
+
+def _rebuild_indexes_of_text(session: Session, catalog: Catalog, touched: Iterable[str]) -> None:
+    """Full-text tables follow their content by triggers, which were silent."""
+    names = {folded(name) for name in touched}
+    for each in catalog.virtual:
+        if names & {folded(each.content or ""), folded(each.own_content or "")}:
+            session.run(f"INSERT INTO main.{quoted(each.name)} ({quoted(each.name)}) VALUES ('rebuild')")
+
+
+def _refuse_new_danglers(before: Counter[tuple[str, ...]], after: Counter[tuple[str, ...]]) -> None:
+    new = after - before
+    if new:
+        told = [f"{table} {row} → {parent}" for table, row, parent, _ in sorted(new)[:5]]
+        more = f" and {new.total() - 5} more" if new.total() > 5 else ""
+        raise Refused(
+            f"{new.total()} references would lead to no record: {', '.join(told)}{more}; nothing was written",
+            hint="restore the collections they lead to in the same plan",
+        )
