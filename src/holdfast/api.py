@@ -30,7 +30,7 @@ from holdfast.core.events import Event, Progress, Restored
 from holdfast.core.ports import View
 from holdfast.core.records import Schema, is_definition
 from holdfast.core.where import Condition, matches, parse_where
-from holdfast.errors import Refused, Usage
+from holdfast.errors import Damaged, Refused, Usage
 from holdfast.operations.capture import Captured, capture
 from holdfast.operations.check import Standing, check, mend, standing
 from holdfast.operations.drill import DrillDone, drill
@@ -137,9 +137,10 @@ class OpenVault:
         """Everything at a time, at a number of the log, or now. Raises Refused if the identity opens none of it."""
         state = self.vault.state(moment_of(at) if isinstance(at, str) else at)
         if not state.collections and state.closed:
+            fact = "no key at hand opens" if self._identity is None else "the key at hand opens none of"
             raise Refused(
-                "no key at hand opens this vault's records",
-                hint="name the recovery card or a reader key: --identity FILE, or HOLDFAST_IDENTITY",
+                f"{fact} this vault's records",
+                hint="name its recovery card, or a reader key of it: --identity FILE, or HOLDFAST_IDENTITY",
             )
         return state
 
@@ -200,8 +201,8 @@ class OpenVault:
 
     def status(self) -> Standing:
         """How well the newest commit is kept, by names, receipts and the journal. Reads no data."""
-        own = self._own_head()
-        problems: list[str] = []
+        own, problem = self._memory()
+        problems = [problem] if problem else []
         known = self.vault.known()
         if own is not None and own.sha256 not in known:
             problems.append(f"commit {own.sequence}, which this host wrote, is at no site")
@@ -240,7 +241,7 @@ class OpenVault:
         unknown = [name for name in names if name not in before and name not in after]
         if unknown:
             raise Usage(
-                f"the vault holds no collection {unknown[0]!r} at either time", hint="list them: holdfast status"
+                f"the vault holds no collection {unknown[0]!r} at either time", hint='list them with "holdfast show"'
             )
         changed = [name for name in names if not _is_same(before.get(name), after.get(name))]
         with self._scratch() as scratch:
@@ -264,6 +265,9 @@ class OpenVault:
         with self._scratch() as scratch:
             if source.is_there:
                 chosen = {name: view for name, view in wanted.items() if name in (choice.collections or wanted)}
+                for name, view in chosen.items():
+                    if choice.where is not None and not is_definition(name):
+                        _refuse_misfit(choice.where, name, view.schema)
                 done = restore_live(chosen, target, choice, scratch, emit)
             else:
                 vault_views(self.vault, state, choice.collections)
@@ -304,15 +308,24 @@ class OpenVault:
         """The best key at hand: the identity's own (a reader's word is worth more), else the writer's."""
         if self._identity is not None and (key := signing_key_of(self.vault, self._identity)) is not None:
             return key
-        return self.project.writer_key() if self.project.has_writer_key else None
+        own = self.project.writer_key() if self.project.has_writer_key else None
+        # What a key unknown to the vault signs would be a finding at every site for ever.
+        return own if own is not None and own.keyid in self.vault.trusted.document.signers else None
 
     def _own_head(self) -> Link | None:
-        """The commit that this host wrote last, by its own memory."""
+        """The commit that this host wrote last, by its own memory; None if it has none that can be read."""
+        return self._memory()[0]
+
+    def _memory(self) -> tuple[Link | None, str]:
+        """The commit that this host wrote last, and what is wrong with its memory: looking never needs it whole."""
         if not (self.project.state / "state.db").exists():
-            return None
-        with Index.open(self.project.state, read_only=True) as index:
-            stream = index.stream()
-        return None if stream is None else Link(stream.id, stream.sequence, stream.head)
+            return None, ""
+        try:
+            with Index.open(self.project.state, read_only=True) as index:
+                stream = index.stream()
+        except Damaged as err:
+            return None, f"this host's index is damaged, holdfast reindex makes it anew: {err.message}"
+        return (None if stream is None else Link(stream.id, stream.sequence, stream.head)), ""
 
     @contextmanager
     def _scratch(self) -> Iterator[SealedScratch]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from holdfast.core.config import Config, SiteConfig, VaultConfig, parse_config
 from holdfast.core.ports import Reader, Writer
-from holdfast.errors import Unreachable, Usage
+from holdfast.errors import Refused, Unreachable, Usage
 from holdfast.vault.create import vault_ids
 from holdfast.vault.keys import parse_card
 from holdfast.vault.signing import SigningKey
@@ -28,6 +29,7 @@ __all__ = [
     "open_site",
     "open_source",
     "project_of",
+    "site_folder",
     "utc_now",
 ]
 
@@ -64,7 +66,10 @@ class Project:
 
     def writer_key(self) -> SigningKey:
         """This host's key for commits. Raises Usage if it is not where the configuration says."""
-        return SigningKey.parse(_secret(self.config.vault.writer_key, self.folder, "vault.writer_key"))
+        place = self.config.vault.writer_key
+        text = _secret(place, self.folder, "vault.writer_key")
+        with _naming(place):
+            return SigningKey.parse(text)
 
     @property
     def has_writer_key(self) -> bool:
@@ -76,7 +81,9 @@ class Project:
         place = self.config.vault.reader_key
         if not self._has(place):
             return None
-        return parse_card(_secret(place, self.folder, "vault.reader_key")).identity
+        text = _secret(place, self.folder, "vault.reader_key")
+        with _naming(place):
+            return parse_card(text).identity
 
     def _has(self, place: str) -> bool:
         """Whether there is anything where a secret is said to lie."""
@@ -107,7 +114,7 @@ def load_project(path: Path) -> Project:
     except FileNotFoundError as err:
         raise Usage(f"there is no {path}", hint='make one with "holdfast init DATABASE --site FOLDER"') from err
     except (OSError, UnicodeDecodeError) as err:
-        raise Usage(f"{path} can't be read: {err}", hint="name another with --config") from err
+        raise Usage(f"{path} can't be read: {_why(err)}", hint="name another with --config") from err
     config = parse_config(text)
     folder = path.absolute().parent
     return Project(folder, config, tuple(open_site(site, folder) for site in config.sites))
@@ -122,9 +129,15 @@ def project_of(folders: Sequence[str], vault_id: str | None) -> Project:
     names = [SiteConfig(f"site-{number}", url, f"owner of {url}") for number, url in enumerate(folders, 1)]
     sites = tuple(open_site(name, here, must_exist=True) for name in names)
     found = vault_ids(sites)
+    if vault_id is not None and found and vault_id not in found:
+        raise Refused(
+            f"the card is for vault {vault_id[:16]}…, the sites are of {min(found)[:16]}…",
+            hint="use the card of this vault, or the sites of that one",
+        )
+    if not found:
+        raise Usage(f"there is no vault in {', '.join(folders)}", hint="name the folder that a site of the vault is in")
     if vault_id is None and len(found) != 1:
-        held = "no vault" if not found else "several vaults"
-        raise Usage(f"the sites hold {held}", hint="use the whole recovery card: it names its vault")
+        raise Usage("the sites hold several vaults", hint="use the whole recovery card: it names its vault")
     vault = VaultConfig("restored", vault_id or next(iter(found)))
     return Project(here, Config(vault, (), tuple(names)), sites)
 
@@ -151,13 +164,20 @@ def open_site(config: SiteConfig, folder: Path, *, must_exist: bool = False, cre
     """The site of a configuration: a folder, as a path or a `file:` URL; made with `create` if it is not there."""
     from holdfast.vault.stores.folder import FolderStore
 
-    parts = urlsplit(config.url)
-    if "://" in config.url and (parts.scheme != "file" or parts.netloc):
-        raise Usage(f"{config.url}: no site of that kind", hint="this version knows folders: a path, or file:///PATH")
-    path = folder / (unquote(parts.path) if "://" in config.url else config.url)
+    path = site_folder(config.url, folder)
     if must_exist and not path.is_dir():
         raise Unreachable(f"there is no folder {path}", hint="connect the drive, or name the folder of the site")
     return Site(config.name, config.owner, FolderStore.create(path) if create else FolderStore(path))
+
+
+def site_folder(url: str, folder: Path) -> Path:
+    """The folder that a site's path or `file:` URL means."""
+    if "://" not in url:
+        return folder / url
+    parts = urlsplit(url)
+    if parts.scheme != "file" or parts.netloc:
+        raise Usage(f"{url}: no site of that kind", hint="this version knows folders: a path, or file:///PATH")
+    return folder / unquote(parts.path)
 
 
 def identity_from(path: str) -> tuple[str, str | None]:
@@ -165,8 +185,9 @@ def identity_from(path: str) -> tuple[str, str | None]:
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as err:
-        raise Usage(f"the key file {path} can't be read: {err}", hint="name it with --identity FILE") from err
-    card = parse_card(text)
+        raise Usage(f"the key file {path} can't be read: {_why(err)}", hint="name it with --identity FILE") from err
+    with _naming(path):
+        card = parse_card(text)
     return card.identity, card.vault
 
 
@@ -185,4 +206,20 @@ def _secret(place: str, folder: Path, key: str) -> str:
     try:
         return (folder / where).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as err:
-        raise Usage(f"{key}: {folder / where} can't be read: {err}", hint=f"put the key back, or change {key}") from err
+        raise Usage(
+            f"{key}: {folder / where} can't be read: {_why(err)}", hint=f"put the key back, or change {key}"
+        ) from err
+
+
+def _why(err: OSError | UnicodeDecodeError) -> str:
+    """Why a text file can't be read, in words."""
+    return "it is not text" if isinstance(err, UnicodeDecodeError) else err.strerror or str(err)
+
+
+@contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Say which file a mistake is in."""
+    try:
+        yield
+    except Usage as err:
+        raise Usage(f"{place}: {err.message}", hint=err.hint) from err

@@ -24,8 +24,13 @@ _SHOWN = 20
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (capture, status, log, verify, heal, drill, reindex):
-        app.command()(command)
+    app.command(short_help="Keep what is new at every site.")(capture)
+    app.command(short_help="How well the newest commit is kept.")(status)
+    app.command(short_help="List the commits.")(log)
+    app.command(short_help="Read and check every byte at every site.")(verify)
+    app.command(short_help="Put right what is damaged, missing or lost.")(heal)
+    app.command(short_help="Restore to scratch, prove it, time it.")(drill)
+    app.command(short_help="Make this host's index anew.")(reindex)
 
 
 def capture(
@@ -35,7 +40,9 @@ def capture(
 ) -> int:
     """Take a consistent snapshot and keep what is new at every site. Needs no key that can decrypt.
 
-    Exits 3 if a site did not take it or something could not be kept. Example: holdfast capture
+    Exits 3 if a site did not take it or something could not be kept.
+
+    Example: holdfast capture
     """
     output = Output(as_json=as_json)
     vault = opened(config, "")
@@ -48,7 +55,9 @@ def capture(
 def status(config: Config = Path(CONFIG_NAME), identity: Identity = "", as_json: Json = False) -> int:
     """How well the newest commit is kept: green, amber or red, with every reason. Reads no data.
 
-    Exits 0 if green, 3 if amber, 7 if red. Example: holdfast status --json
+    Exits 0 if green, 3 if amber, 7 if red.
+
+    Example: holdfast status --json
     """
     output = Output(as_json=as_json)
     standing = opened(config, identity).status()
@@ -110,7 +119,9 @@ def verify(
 ) -> int:
     """Read every byte at every site and check it against what is signed. Needs no key.
 
-    Exits 7 if anything is damaged, missing or forged. Example: holdfast verify
+    Exits 7 if anything is damaged, missing or forged.
+
+    Example: holdfast verify
     """
     output = Output(as_json=as_json)
     vault = opened(config, identity, site)
@@ -123,7 +134,9 @@ def verify(
 def heal(config: Config = Path(CONFIG_NAME), identity: Identity = "", site: Site = None, as_json: Json = False) -> int:
     """Put right from other sites what is damaged or missing, and rebuild a site that lost everything. Deletes nothing.
 
-    Exits 7 if something lies intact at no site. Example: holdfast heal
+    Exits 7 if something lies intact at no site.
+
+    Example: holdfast heal
     """
     output = Output(as_json=as_json)
     vault = opened(config, identity, site)
@@ -136,7 +149,9 @@ def heal(config: Config = Path(CONFIG_NAME), identity: Identity = "", site: Site
 def drill(at: At = "", config: Config = Path(CONFIG_NAME), identity: Identity = "", as_json: Json = False) -> int:
     """Restore everything to scratch, prove it equal, time it, remove it, and put the figures on record.
 
-    Exits 4 if the restore is not equal. Example: holdfast drill
+    Exits 4 if the restore is not equal.
+
+    Example: holdfast drill
     """
     output = Output(as_json=as_json)
     vault = opened(config, identity)
@@ -163,7 +178,9 @@ def reindex(
 ) -> None:
     """Make this host's index of keys and digests anew from the vault, when it is lost or damaged.
 
-    Needs a reader key or the recovery card; without one there is --forget. Example: holdfast reindex
+    Needs a reader key or the recovery card; without one there is --forget.
+
+    Example: holdfast reindex
     """
     output = Output(as_json=as_json)
     vault = opened(config, identity)
@@ -193,10 +210,27 @@ def _captured_lines(done: Captured) -> list[str]:
     records, sites = plural(event.records, "record"), plural(len(done.held), "site")
     lines.append(f"commit {event.commit.sha256[:12]}: {records} ({changed}) in {span(event.seconds)}")
     lines.append(f"  {bytes_text(event.stored)} to {sites}: {', '.join(done.held)}")
-    lines += [f"  {each.name}: {change}" for each in done.collections for change in each.schema]
-    lines += [f"  {each.name}: no longer at the source" for each in done.collections if each.kind == "dropped"]
+    lines += _schema_lines(done)
     lines += [f"  gap: {gap}" for gap in event.gaps]
     lines += [f"  site {site} did not take it: {err.message}" for site, err in done.failed.items()]
+    if done.failed:
+        lines.append(f'next: see to {", ".join(done.failed)}, then "holdfast heal" brings all sites up to date')
+    return lines
+
+
+def _schema_lines(done: Captured) -> list[str]:
+    """What became of tables, columns and other definitions since the capture before."""
+    lines = []
+    is_first = all(each.kind == "base" for each in done.collections)
+    for each in done.collections:
+        lines += [f"  {each.name}: {change}" for change in each.schema]
+        if each.kind == "dropped":
+            lines.append(f"  {each.name}: no longer at the source")
+        elif each.name.endswith(":schema") and (each.new or each.changed or each.gone) and not is_first:
+            counts = f"{amount(each.new)} new, {amount(each.changed)} changed, {amount(each.gone)} gone"
+            lines.append(f"  {each.name}: definitions: {counts}")
+        elif each.kind == "base" and not (is_first or each.schema or each.changed or each.gone):
+            lines.append(f"  {each.name}: new at the source")
     return lines
 
 

@@ -25,8 +25,10 @@ _WIDTH = 40
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (show, history, diff, export):
-        app.command()(command)
+    app.command(short_help="Collections, or records as they were.")(show)
+    app.command(short_help="Every version of one record.")(history)
+    app.command(short_help="What changed between two times.")(diff)
+    app.command(short_help="Write records as Parquet, CSV, JSON lines, SQLite.")(export)
 
 
 def show(

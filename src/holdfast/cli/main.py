@@ -10,6 +10,9 @@ import json
 import os
 import signal
 import sys
+import tempfile
+import traceback
+from types import TracebackType
 from typing import NoReturn
 
 import typer
@@ -36,6 +39,7 @@ for module in (setup, keep, look, mend):
 def run() -> NoReturn:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.excepthook = _bug
     try:
         # Not through `app()`: it would swallow an interrupt and a broken pipe before they get here.
         command = get_command(app)
@@ -58,6 +62,14 @@ def run() -> NoReturn:
         # Whoever read our output has gone; what was asked for is done as far as he wanted it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _bug(kind: type[BaseException], err: BaseException, trace: TracebackType | None) -> None:
+    """What nobody foresaw is our bug: say so in a line, and keep what we need to mend it in a file."""
+    with tempfile.NamedTemporaryFile("w", prefix="holdfast-bug-", suffix=".txt", delete=False) as file:
+        traceback.print_exception(kind, err, trace, file=file)
+    print(f"holdfast: error: a bug in Holdfast: {kind.__name__}: {err}", file=sys.stderr)
+    print(f"holdfast: hint: please report it with the file {file.name}", file=sys.stderr)
 
 
 def _fail(message: str, hint: str | None, code: int) -> NoReturn:

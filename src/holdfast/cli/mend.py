@@ -23,8 +23,8 @@ DIFFERENT = 4
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(restore)
-    app.command()(compare)
+    app.command(short_help="Put records back, and prove it.")(restore)
+    app.command(short_help="Compare the vault with the live source.")(compare)
 
 
 def restore(
@@ -47,6 +47,7 @@ def restore(
     """Put records back: into the source as a plan, or everything into a new place; then prove it by fingerprints.
 
     Records that came since stay, unless --delete is given. Exits 4 if the proof fails, 5 if the plan needs approval.
+
     Example: holdfast restore orders --at 2026-03-01T09:00Z --plan
     """
     output = Output(as_json=as_json)
@@ -75,7 +76,9 @@ def compare(
 ) -> int:
     """Compare the vault with the live source, record by record: missing, added, changed.
 
-    Exits 4 if they differ. Example: holdfast compare orders
+    Exits 4 if they differ.
+
+    Example: holdfast compare orders
     """
     output = Output(as_json=as_json)
     vault = opened(config, identity)
@@ -124,7 +127,7 @@ def _keys(compared: Compared, limit: int) -> dict[str, list[str]]:
 
 def _plan_lines(done: RestoreDone) -> list[str]:
     if done.planned is None:
-        return []
+        return [] if done.applied else ["nothing is there yet: it would be built anew, and nothing is written now"]
     plan = done.planned.plan
     lines = [f"plan {plan.id[:12]} for {plan.target}:"]
     for each in plan.collections:
@@ -148,7 +151,9 @@ def _deed_lines(done: RestoreDone) -> list[str]:
     if done.created is not None:
         lines += [f"  not brought back: {text}" for text in done.created.not_covered]
     equal = sum(proof.is_equal for proof in done.proofs)
-    if equal == len(done.proofs):
+    if equal == len(done.proofs) == 1:
+        lines.append("proven: the collection has the fingerprint that the commit signed")
+    elif equal == len(done.proofs):
         lines.append(f"proven: all {plural(equal, 'collection')} have the fingerprints that the commit signed")
     else:
         lines.append(f"{equal} of {len(done.proofs)} collections have the fingerprints that the commit signed")

@@ -22,6 +22,7 @@ from holdfast.core.events import Progress as Step
 __all__ = ["Output", "amount", "bytes_text", "moment", "plural", "span"]
 
 Emit = Callable[[Step], None]
+_WIDTH_MAX = 100_000
 
 
 class Output:
@@ -30,6 +31,8 @@ class Output:
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         self._out = Console(highlight=False, soft_wrap=True)
+        if not self._out.is_terminal:
+            self._out.width = _WIDTH_MAX
         self._err = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def facts(self, facts: Mapping[str, Any], *lines: str) -> None:
@@ -45,12 +48,20 @@ class Output:
         self.facts(facts, line)
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
-        """A table for people; `right` names the columns of numbers."""
+        """A table for people; `right` names the columns of numbers. Nothing is cut: a table too wide for the terminal
+        is shown row by row, one value a line.
+        """
         table = Table(box=None, header_style="bold", pad_edge=False)
         for number, heading in enumerate(headings):
             table.add_column(heading, justify="right" if number in right else "left", no_wrap=True)
         for row in rows:
             table.add_row(*(_escaped(cell) for cell in row))
+        unlimited = self._out.options.update(width=_WIDTH_MAX)
+        if self._out.is_terminal and self._out.measure(table, options=unlimited).maximum > self._out.width:
+            for row in rows:
+                values = [f"{heading}: {cell}" for heading, cell in zip(headings, row, strict=True)]
+                self._out.print("\n".join(values), end="\n\n", markup=False)
+            return
         self._out.print(table)
 
     def note(self, text: str) -> None:

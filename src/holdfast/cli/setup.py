@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from holdfast.assemble import CONFIG_NAME
-from holdfast.begin import Wishes, begin_project, write_secret
+from holdfast.begin import Wishes, begin_project
 from holdfast.cli.options import Json
 from holdfast.cli.output import Output, plural
-from holdfast.errors import Usage
 
 __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(init)
+    app.command(short_help="Begin to protect a database.")(init)
 
 
 def init(
@@ -38,11 +36,8 @@ def init(
     Example: holdfast init shop.db --site me=../usb-drive --site accountant=../accountant-share
     """
     output = Output(as_json=as_json)
-    if card and os.path.lexists(card):
-        raise Usage(f"{card} exists", hint="name another file for the card: an existing one is never overwritten")
-    founded = begin_project(Path.cwd(), database, site, Wishes(name=name, safe_owners=safe_owners, with_reader=reader))
-    if card:
-        write_secret(Path(card), founded.card)
+    wishes = Wishes(name=name, safe_owners=safe_owners, with_reader=reader, card=Path(card) if card else None)
+    founded = begin_project(Path.cwd(), database, site, wishes)
     sites = founded.project.config.sites
     facts = {
         "vault": founded.project.config.vault.id,

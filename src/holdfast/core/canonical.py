@@ -12,7 +12,7 @@ import array
 import hashlib
 import struct
 import sys
-from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -116,19 +116,16 @@ def decode(value: bytes) -> tuple[str, Any]:
             return kind.name, body.decode()
 
 
-def slices(values: pa.Array) -> Iterator[bytes]:
+def slices(values: pa.Array) -> list[bytes]:
     """Each value of a binary array as bytes, without the cost of a scalar each. NULL comes as b""."""
     if len(values) == 0:
-        return
+        return []
     offsets = memoryview(values.buffers()[1]).cast("i")[values.offset : values.offset + len(values) + 1].tolist()
-    data = values.buffers()[2]
-    body = b"" if data is None else memoryview(data)[offsets[0] : offsets[-1]].tobytes()
-    first = offsets[0]
-    start = 0
-    for end in offsets[1:]:
-        end -= first
-        yield body[start:end]
-        start = end
+    data, base = values.buffers()[2], offsets[0]
+    body = b"" if data is None else memoryview(data)[base : offsets[-1]].tobytes()
+    if base:
+        offsets = [offset - base for offset in offsets]
+    return [body[start:end] for start, end in pairwise(offsets)]
 
 
 def digests_to_array(packed: bytes) -> pa.Array:

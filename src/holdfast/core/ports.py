@@ -139,6 +139,9 @@ class Created:
 class Writer(Protocol):
     """A business system that can be written to, by a plan and by nothing else."""
 
+    def recover(self) -> None:
+        """Undo what a write that a crash cut off has left half done, ours or another program's: before it is read."""
+
     def apply(self, plan: Plan) -> Applied:
         """Carry out every step, all or nothing, with the source's triggers silent.
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from holdfast.core.events import CaptureDone, CommitRef, Progress
 from holdfast.core.ports import Reader
-from holdfast.errors import HoldfastError, Unreachable
+from holdfast.errors import HoldfastError, Refused, Unreachable
 from holdfast.operations.scratch import sealed_scratch
 from holdfast.operations.take import CollectionCapture, Take, Taken
 from holdfast.state.index import Index
@@ -25,6 +25,7 @@ from holdfast.state.remembered import PendingRun, StreamState
 from holdfast.state.runwriter import RunWriter
 from holdfast.vault.findings import Problem
 from holdfast.vault.format import Link, Place
+from holdfast.vault.heal import heal
 from holdfast.vault.signing import SigningKey
 from holdfast.vault.vault import Vault
 from holdfast.vault.writer import Draft, Prepared, VaultWriter
@@ -63,10 +64,12 @@ def capture(vault: Vault, key: SigningKey, reader: Reader, state: Path, emit: Em
     Needs no key that can decrypt. Raises Unreachable if the source or every site fails (safe to run again), Refused if
     another capture is running, Unsupported for a value beyond the limits; then nothing of this snapshot counts.
     """
+    if key.keyid not in vault.trusted.document.roles.writer.keys:
+        raise Refused("this host's key is no writer of the vault", hint="use the writer.key that init made for it")
     began = time.monotonic()
     writer = VaultWriter(vault, key)
     with Index.open(state) as index, sealed_scratch(state) as scratch:
-        notes = _complete_earlier(index, writer, vault)
+        notes = _complete_earlier(index, writer, vault) + _catch_up(vault)
         place = _next_place(index, vault, notes)
         with index.begin() as run:
             with reader.snapshot() as snapshot, writer.upload() as upload:
@@ -115,6 +118,19 @@ def _append_again(writer: VaultWriter, prepared: Prepared, vault: Vault) -> bool
             raise
         return False
     return True
+
+
+def _catch_up(vault: Vault) -> list[str]:
+    """Bring sites that were away up to the newest commit, from those that hold it, so that they can take the next.
+
+    A site that holds nothing at all stays as it is: it may be a drive that is not mounted. `heal` fills it on request.
+    """
+    entries = vault.log()
+    if not entries or len(entries[-1].sites) == len(vault.sites):
+        return []
+    report = heal(vault.sites, vault.id, now=vault.now(), deep=False)
+    vault.refresh()
+    return [f"site {site} was behind and was brought up to date" for site in sorted({e.site for e in report.healed})]
 
 
 def _next_place(index: Index, vault: Vault, notes: list[str]) -> _Place:

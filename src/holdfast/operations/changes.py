@@ -1,8 +1,9 @@
 """Which records are new, changed or gone since the last capture, told from keys and row digests alone.
 
 The index holds groups of about 512 records that lie next to each other by key. A group's seal is the SHA-256 of its
-rows in Arrow's own serialisation: an equal seal proves equal rows and spares a digest each. A seal that differs
-(also because a library changed) proves nothing and costs only time: row digests decide.
+columns' names and types and of its rows in Arrow's own serialisation: an equal seal proves equal rows and spares a
+digest each. A seal that differs (also because a library changed) proves nothing and costs only time: row digests
+decide.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def changed_rows(into: Pass, stream: Iterator[Keyed], index: Index, *, every: bo
         into.ledger.rows += len(rows.keys)
         if every and len(rows.keys):
             yield _as_new(rows)
-        if begins and ends and len(rows.keys) == head.rows and _seal(rows.batch) == head.seal:
+        if begins and ends and len(rows.keys) == head.rows and _seal(rows, into.schema) == head.seal:
             continue
         was = index.group(into.name, head) if begins and head.rows else None
         if was is not None:
@@ -139,10 +140,11 @@ class _Block:
         start = 0
         for piece, was in self._pieces:
             count = len(piece.keys)
+            # A group lies under its first key: with another one it is another group, and the old one has to go.
+            if was is not None and (not count or piece.keys[0].as_py() != was.first_key):
+                self._into.run.drop_group(self._into.name, was.first_key)
             if count:
                 _put_groups(self._into, was, piece, found.slice(start, count))
-            elif was is not None:
-                self._into.run.drop_group(self._into.name, was.first_key)
             start += count
         self._pieces, self._known, self.rows = [], [], 0
         return difference
@@ -218,12 +220,15 @@ def _put_groups(into: Pass, was: Group | None, rows: Keyed, digests: pa.Array) -
     step = count if count <= 2 * _GROUP_ROWS else _GROUP_ROWS
     for start in range(0, count, step):
         part = rows.slice(start, step)
-        group = Group(_seal(part.batch), part.keys, digests.slice(start, step))
+        group = Group(_seal(part, into.schema), part.keys, digests.slice(start, step))
         into.run.put_group(into.name, group, was=was if start == 0 else None)
 
 
-def _seal(batch: pa.RecordBatch) -> bytes:
-    return hashlib.sha256(batch.serialize()).digest()
+def _seal(rows: Keyed, schema: Schema) -> bytes:
+    # Arrow's serialisation of rows has no names in it: without them a renamed column would pass as unchanged.
+    seal = hashlib.sha256("\0".join(f"{column.name}\0{column.type}" for column in schema.columns).encode())
+    seal.update(rows.batch.serialize())
+    return seal.digest()
 
 
 def _joined(first: Keyed, second: Keyed) -> Keyed:

@@ -105,6 +105,8 @@ def restore_live(
 
     Raises TargetChanged if the target moved between the plan and the deed; then nothing was written.
     """
+    if not choice.plan_only:
+        target.writer.recover()
     emit(Progress("compare", 0, None, "records"))
     planned = plan_restore(target, wanted, choice, scratch)
     plan = planned.plan

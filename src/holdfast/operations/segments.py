@@ -18,7 +18,7 @@ from holdfast.vault.segments import Encodings, choose_encodings, seal_segment
 __all__ = ["SegmentWriter"]
 
 _ROWS_MAX = 131_072
-_BASE_BYTES = 24 << 20
+_BASE_BYTES = 16 << 20
 # A reader merges one segment of every delta at a time: small ones let it hold many in memory.
 _DELTA_BYTES = 1 << 20
 _WAITING = 1

@@ -24,7 +24,7 @@ from holdfast.state.scratch import Token
 
 __all__ = ["keyed", "prefetched"]
 
-_RUN_BYTES = 24 << 20
+_RUN_BYTES = 16 << 20
 _CHUNK_BYTES = 1 << 20
 _MERGE_WIDTH = 48
 _Item = TypeVar("_Item")

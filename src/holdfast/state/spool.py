@@ -23,7 +23,7 @@ from holdfast.state.disk import translated
 
 __all__ = ["DigestSpool"]
 
-_MEMORY_MAX = 32 << 20
+_MEMORY_MAX = 8 << 20
 _PART = 4 << 20
 
 

@@ -70,7 +70,7 @@ class TableSteps:
     def _carry_out_keyed(self, steps: Steps, stage: Pass, schema: Schema) -> None:
         table = self._keyed_table(steps.collection, schema)
         found = table.find(steps.rows)
-        keys = list(slices(steps.keys))
+        keys = slices(steps.keys)
         todo, already = _due(steps, keys, found, schema, may_be_gone=stage is Pass.WRITE and steps.op is Op.UPDATE)
         rows = steps.rows.take(pa.array(todo, pa.int64()))
         if steps.op is Op.UPDATE and stage is Pass.REMOVE:

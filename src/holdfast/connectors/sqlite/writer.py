@@ -32,6 +32,16 @@ class SqliteWriter:
         self._path = Path(path)
         self._busy_seconds = busy_seconds
 
+    def recover(self) -> None:
+        """Roll back a transaction that died with a rollback journal: who only reads can't, and so can't read at all.
+
+        Without a journal this does nothing. Raises Unreachable if another program holds the file.
+        """
+        if self._path.with_name(f"{self._path.name}-journal").exists():
+            with open_session(self._path, mode="rw", busy_seconds=self._busy_seconds) as session:
+                # SQLite itself rolls back, before the first read of whoever may write.
+                session.value("SELECT count(*) FROM main.sqlite_schema")
+
     def apply(self, plan: Plan) -> Applied:
         """Carry out every step, or none. Triggers are silent; references are compared before and after.
 
