@@ -3,7 +3,7 @@
 import holdfast
 vault = holdfast.open_vault("holdfast.toml")
 orders = vault.view("orders", at="2026-03-01T09:00Z")
-pandas.DataFrame.from_arrow(orders); polars.from_arrow(orders); duckdb.from_arrow(orders)
+pandas.DataFrame.from_arrow(orders); polars.DataFrame(orders); duckdb.from_arrow(orders)
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ from holdfast.operations.reindex import reindex
 from holdfast.operations.restore import Choice, OnlyOf, RestoreDone, Target, restore_live, restore_new, vault_views
 from holdfast.operations.scratch import SealedScratch, sealed_scratch
 from holdfast.state.index import Index, erase
-from holdfast.vault.format import Link
+from holdfast.vault.format import Gaps, Link
 from holdfast.vault.heal import HealReport
+from holdfast.vault.keys import recipient_of
 from holdfast.vault.signing import SigningKey
 from holdfast.vault.states import State
 from holdfast.vault.vault import LogEntry, Vault
@@ -124,6 +125,17 @@ class OpenVault:
             return True
         holding = set(self.vault.log()[-1].sites)
         return len({site.owner for site in self.vault.sites if site.name in holding}) > 1
+
+    def remarks(self, at: At = None) -> list[str]:
+        """What a reader of this state should know: its gaps, and what was found wrong and passed over while reading."""
+        parts = [each.part for each in self.state(at).collections.values()]
+        gaps = [f"gap: {gap}" for part in parts if isinstance(part.coverage, Gaps) for gap in part.coverage.gaps]
+        found = [
+            f"{each.kind} at {each.site or 'every site'}: {each.name} ({each.detail})"
+            for each in self.vault.findings
+            if not each.kind.is_note
+        ]
+        return gaps + found
 
     def log(self) -> list[LogEntry]:
         """Every commit, oldest first."""
@@ -258,6 +270,7 @@ class OpenVault:
         """
         began = time.monotonic()
         state = self.state(at)
+        self._refuse_lost_keys(state, choice.collections)
         choice = replace(choice, policy=self.project.config.policy)
         wanted = vault_views(self.vault, state, () if to is not None else choice.collections)
         source = open_source(to, to, Path.cwd()) if to is not None else self.project.source()
@@ -279,6 +292,7 @@ class OpenVault:
     def drill(self, at: At = None, emit: Emit = lambda _: None) -> DrillDone:
         """Restore everything to scratch, prove and time it, remove it, and put the figures on record."""
         state = self.state(at)
+        self._refuse_lost_keys(state, ())
 
         def place(path: Path) -> Target:
             source = open_source("drill", str(path), Path.cwd())
@@ -297,6 +311,20 @@ class OpenVault:
             for name in names:
                 _refuse_misfit(condition, name, found[name].schema)
         return {name: Records(found[name], condition) for name in names}
+
+    def _refuse_lost_keys(self, state: State, names: Sequence[str]) -> None:
+        """Raise Damaged if everything is wanted and what this identity was granted stays closed: it must not pass for
+        nothing.
+        """
+        roles = self.vault.trusted.document.roles
+        granted = {*roles.custodian.recipients, *(role.recipient for role in roles.reader if "*" in role.collections)}
+        if not state.closed or names or self._identity is None or recipient_of(self._identity) not in granted:
+            return
+        raise Damaged(
+            f"collections that stay closed: {len(state.closed)}; no site that answers holds their key objects intact",
+            hint='connect the other sites and run "holdfast heal", or name the collections to restore: '
+            + ", ".join(sorted(name for name in state.collections if not is_definition(name))),
+        )
 
     def _tell(self, event: Event) -> None:
         """Put an event on record, if this host has a key to sign it with."""

@@ -18,7 +18,7 @@ from holdfast.operations.check import Standing
 
 __all__ = ["register"]
 
-GAPS, DIFFERENT, DAMAGED = 3, 4, 7
+GAPS, DIFFERENT, UNREACHABLE, DAMAGED = 3, 4, 6, 7
 _SHOWN = 20
 
 
@@ -119,7 +119,7 @@ def verify(
 ) -> int:
     """Read every byte at every site and check it against what is signed. Needs no key.
 
-    Exits 7 if anything is damaged, missing or forged.
+    Exits 7 if anything is damaged, missing or forged, 6 if a site does not answer, 3 if one is only behind.
 
     Example: holdfast verify
     """
@@ -128,7 +128,10 @@ def verify(
     with output.progress() as emit:
         report = vault.verify(emit)
     output.facts(_report_facts(report), *_report_lines(report))
-    return 0 if report.is_sound else DAMAGED
+    kinds = {str(finding.kind) for finding in report.all_findings if not finding.kind.is_note}
+    if kinds - {"unreachable", "behind"}:
+        return DAMAGED
+    return UNREACHABLE if "unreachable" in kinds else GAPS if kinds else 0
 
 
 def heal(config: Config = Path(CONFIG_NAME), identity: Identity = "", site: Site = None, as_json: Json = False) -> int:
@@ -146,7 +149,13 @@ def heal(config: Config = Path(CONFIG_NAME), identity: Identity = "", site: Site
     return 0 if report.is_whole else DAMAGED
 
 
-def drill(at: At = "", config: Config = Path(CONFIG_NAME), identity: Identity = "", as_json: Json = False) -> int:
+def drill(
+    at: At = "",
+    config: Config = Path(CONFIG_NAME),
+    identity: Identity = "",
+    site: Site = None,
+    as_json: Json = False,
+) -> int:
     """Restore everything to scratch, prove it equal, time it, remove it, and put the figures on record.
 
     Exits 4 if the restore is not equal.
@@ -154,7 +163,7 @@ def drill(at: At = "", config: Config = Path(CONFIG_NAME), identity: Identity = 
     Example: holdfast drill
     """
     output = Output(as_json=as_json)
-    vault = opened(config, identity)
+    vault = opened(config, identity, site)
     with output.progress() as emit:
         done = vault.drill(at or None, emit)
     event = done.event
@@ -164,7 +173,9 @@ def drill(at: At = "", config: Config = Path(CONFIG_NAME), identity: Identity = 
         f"had the source been lost now: {span(event.age_seconds)} of work lost, {span(event.seconds)} to get it back"
     )
     lines += [f"  {proof.name}: fingerprints differ" for proof in done.proofs if not proof.is_equal]
-    output.facts(event.to_json() | {"not_covered": done.created.not_covered}, *lines)
+    remarks = vault.remarks(at or None)
+    lines += [f"note: {remark}" for remark in remarks]
+    output.facts(event.to_json() | {"not_covered": done.created.not_covered, "remarks": remarks}, *lines)
     return 0 if event.is_proven else DIFFERENT
 
 
@@ -259,7 +270,9 @@ def _status_facts(standing: Standing, now: datetime) -> dict[str, Any]:
 def _status_lines(standing: Standing, now: datetime) -> list[str]:
     head = standing.head
     if head is None:
-        return [f"{standing.name}: red: nothing has been captured yet", "next: holdfast capture"]
+        reasons = [reason for reason in standing.safety.reasons if "sites" not in reason and "owners" not in reason]
+        lines = [f"{standing.name}: red: no commit lies at any site that answers", *(f"  {each}" for each in reasons)]
+        return [*lines, 'next: "holdfast capture" if nothing was captured yet, else "holdfast verify"']
     lines = [
         f"{standing.name}: {standing.safety.color}",
         f"newest commit: {moment(head.clock)}, {span((now - head.clock).total_seconds())} ago",
@@ -313,8 +326,10 @@ def _report_lines(report: Any) -> list[str]:
     if report.findings:
         lines.append("the vault as a whole:")
         lines += _named(report.findings)
-    if not report.is_sound:
+    if any(finding.kind.is_healable for finding in report.all_findings):
         lines.append('next: "holdfast heal" puts right what another site holds intact')
+    if away := [each.site for each in report.sites if any(str(found.kind) == "unreachable" for found in each.findings)]:
+        lines.append(f"next: connect {', '.join(away)} and verify again")
     return lines
 
 

@@ -21,6 +21,7 @@ from holdfast.operations.restore import Choice
 __all__ = ["register"]
 
 _WIDTH = 40
+_COLUMNS = 8  # a wider table is shown a record at a time
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +45,7 @@ def show(
 ) -> None:
     """Show collections, or records of one, as they were at a time.
 
-    Example: holdfast show orders --at 2026-03-01T09:00Z --where "status = paid and total_cents > 10000"
+    Example: holdfast show orders --at 2026-03-01T09:00Z --where "status = paid and goods_cents > 10000"
     """
     output = Output(as_json=as_json)
     vault = opened(config, identity, site)
@@ -71,7 +72,12 @@ def show(
         for row in rows:
             output.facts({name: json_value(value) for name, value in row.items()})
         return
-    output.table(records.schema.names, [[shown_value(value, width=_WIDTH) for value in row.values()] for row in rows])
+    if len(records.schema.names) > _COLUMNS:
+        for row in rows:
+            output.facts(row, *(f"{name}: {shown_value(value)}" for name, value in row.items()), "")
+    else:
+        cells = [[shown_value(value, width=_WIDTH) for value in row.values()] for row in rows]
+        output.table(records.schema.names, cells)
     if len(rows) == limit:
         output.note(f"the first {plural(limit, 'record')}; more with --limit")
 

@@ -11,6 +11,7 @@ from holdfast.assemble import CONFIG_NAME
 from holdfast.cli.options import At, Collections, Config, Identity, Json, Site, Where, opened
 from holdfast.cli.output import Output, amount, plural
 from holdfast.core.policy import Ruling
+from holdfast.core.records import is_definition
 from holdfast.core.where import parse_where, render_key
 from holdfast.errors import Refused, Usage
 from holdfast.operations.proof import Compared
@@ -60,7 +61,9 @@ def restore(
     lines = _plan_lines(done) + _deed_lines(done)
     if done.applied is not None and not vault.is_fresh:
         lines.append("note: freshness is unproven: only one owner's site was read, and another may hold a newer commit")
-    output.facts(_restore_facts(done) | {"is_fresh": vault.is_fresh}, *lines)
+    remarks = vault.remarks(at or None)
+    facts = _restore_facts(done) | {"is_fresh": vault.is_fresh, "remarks": remarks}
+    output.facts(facts, *lines, *(f"note: {remark}" for remark in remarks))
     if done.decision.ruling is not Ruling.ALLOW and not plan:
         raise Refused("; ".join(done.decision.reasons), hint=done.decision.hint)
     return 0 if plan or done.is_proven else DIFFERENT
@@ -160,7 +163,8 @@ def _deed_lines(done: RestoreDone) -> list[str]:
     for proof in done.proofs:
         if proof.tally is not None and not proof.is_equal:
             tally = proof.tally
-            verdict = "all records are back" if proof.is_whole else "NOT AS IT WAS"
+            is_back = proof.is_whole or (is_definition(proof.name) and not tally.missing)
+            verdict = "all records are back" if is_back else "NOT AS IT WAS"
             lines.append(
                 f"  {proof.name}: {verdict}: {amount(tally.added)} newer kept, {amount(tally.missing)} missing, "
                 f"{amount(tally.changed)} changed"

@@ -105,6 +105,8 @@ def render_config(config: Config) -> str:
         lines.append(f"safe_sites = {config.policy.safe_sites}")
     if config.policy.confirm_above != Policy().confirm_above:
         lines.append(f"confirm_above = {config.policy.confirm_above}  # larger changes to a live system need approval")
+    if config.policy.stale_hours != Policy().stale_hours:
+        lines.append(f"stale_hours = {config.policy.stale_hours}  # an older newest commit is not green")
     return "\n".join(lines) + "\n"
 
 
@@ -174,7 +176,7 @@ def _vault(reading: _Reading, table: Mapping[str, Any]) -> VaultConfig:
 
 
 def _sources(reading: _Reading, tables: Mapping[str, Any]) -> tuple[SourceConfig, ...]:
-    sources = []
+    sources: list[SourceConfig] = []
     for name in tables:
         path = f"source.{name}"
         table = reading.table(tables, name) if isinstance(tables[name], dict) else {}
@@ -183,6 +185,8 @@ def _sources(reading: _Reading, tables: Mapping[str, Any]) -> tuple[SourceConfig
             continue
         _check_name(reading, path, name)
         reading.only(table, path, ("url",))
+        if sources:
+            reading.wrong(path, f"a vault keeps one source, {sources[0].name!r} here; begin another vault for this one")
         sources.append(SourceConfig(name, reading.text(table, path, "url")))
     return tuple(sources)
 
@@ -210,13 +214,14 @@ def _sites(reading: _Reading, tables: Any) -> tuple[SiteConfig, ...]:
 
 
 def _policy(reading: _Reading, table: Mapping[str, Any]) -> Policy:
-    reading.only(table, "policy", ("safe_sites", "safe_owners", "confirm_above"))
+    reading.only(table, "policy", ("safe_sites", "safe_owners", "confirm_above", "stale_hours"))
     defaults = Policy()
     owners = reading.count(table, "policy", "safe_owners", defaults.safe_owners, 1)
     sites = reading.count(table, "policy", "safe_sites", owners, 1)
     if sites < owners:
         reading.wrong("policy.safe_sites", f"must be at least safe_owners ({owners}): each owner has a site of its own")
-    return Policy(sites, owners, reading.count(table, "policy", "confirm_above", defaults.confirm_above, 0))
+    confirm_above = reading.count(table, "policy", "confirm_above", defaults.confirm_above, 0)
+    return Policy(sites, owners, confirm_above, reading.count(table, "policy", "stale_hours", defaults.stale_hours, 1))
 
 
 def _check_name(reading: _Reading, path: str, name: str) -> None:

@@ -22,11 +22,14 @@ _APPROVAL_DIGITS_MIN = 4
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What an owner asks for: safe at this many sites of this many owners; approval above so many changed records."""
+    """What an owner asks for: safe at this many sites of this many owners; approval above so many changed records; a
+    newest commit no older than so many hours.
+    """
 
     safe_sites: int = 2
     safe_owners: int = 2
     confirm_above: int = 1000
+    stale_hours: int = 26
 
 
 class Ruling(StrEnum):

@@ -69,8 +69,9 @@ def capture(vault: Vault, key: SigningKey, reader: Reader, state: Path, emit: Em
     began = time.monotonic()
     writer = VaultWriter(vault, key)
     with Index.open(state) as index, sealed_scratch(state) as scratch:
-        notes = _complete_earlier(index, writer, vault) + _catch_up(vault)
-        place = _next_place(index, vault, notes)
+        notes, is_spent = _complete_earlier(index, writer, vault)
+        notes += _catch_up(vault)
+        place = _next_place(index, vault, notes, is_spent=is_spent)
         with index.begin() as run:
             with reader.snapshot() as snapshot, writer.upload() as upload:
                 take = Take(vault, index, run, upload, scratch)
@@ -91,9 +92,12 @@ def capture(vault: Vault, key: SigningKey, reader: Reader, state: Path, emit: Em
     )
 
 
-def _complete_earlier(index: Index, writer: VaultWriter, vault: Vault) -> list[str]:
-    """Finish the capture that a crash cut off after it was signed, or drop what it had noted in the index."""
-    notes = []
+def _complete_earlier(index: Index, writer: VaultWriter, vault: Vault) -> tuple[list[str], bool]:
+    """Finish the capture that a crash cut off after it was signed, or drop what it had noted in the index.
+
+    Also tells whether its sequence is spent: signed once, held nowhere, and never to be signed again.
+    """
+    notes, is_spent = [], False
     for run in index.pending():
         kept = index.recall(_PENDING)
         prepared = writer.reopen(kept.encode()) if kept else None
@@ -103,10 +107,11 @@ def _complete_earlier(index: Index, writer: VaultWriter, vault: Vault) -> list[s
             continue
         is_held = _append_again(writer, prepared, vault)
         index.settle(run, applied=is_held)
+        is_spent = is_spent or not is_held
         number = prepared.signed.commit.sequence
         notes.append(f"the capture that was cut off was completed first (commit {number})" if is_held else
                      "a capture that was cut off was given up: no site holds its data")  # fmt: skip
-    return notes
+    return notes, is_spent
 
 
 def _append_again(writer: VaultWriter, prepared: Prepared, vault: Vault) -> bool:
@@ -116,7 +121,8 @@ def _append_again(writer: VaultWriter, prepared: Prepared, vault: Vault) -> bool
     except Unreachable:
         if any(finding.kind is Problem.UNREACHABLE for finding in vault.findings):
             raise
-        return False
+        vault.refresh()
+        return prepared.signed.sha256 in vault.known()
     return True
 
 
@@ -133,10 +139,10 @@ def _catch_up(vault: Vault) -> list[str]:
     return [f"site {site} was behind and was brought up to date" for site in sorted({e.site for e in report.healed})]
 
 
-def _next_place(index: Index, vault: Vault, notes: list[str]) -> _Place:
+def _next_place(index: Index, vault: Vault, notes: list[str], *, is_spent: bool) -> _Place:
     """Go on with this host's stream if the vault's head is where it left it; else begin a new stream there."""
     own, head = index.stream(), vault.head
-    if own is not None and head is not None and own.head == head.sha256:
+    if own is not None and head is not None and own.head == head.sha256 and not is_spent:
         return _Place(own.id, own.sequence + 1, head.link, True)
     if own is not None and own.head not in vault.known():
         away = [finding.site for finding in vault.findings if finding.kind is Problem.UNREACHABLE]
@@ -150,6 +156,8 @@ def _next_place(index: Index, vault: Vault, notes: list[str]) -> _Place:
         notes.append("a new stream with a new base was begun: this host's memory and the vault's head differ")
     elif head is not None:
         notes.append("a new stream with a new base was begun: this host has no index of the vault")
+    # Nor does the journal go on from a link that the sites may have lost: that would leave a gap for ever.
+    index.remember(_CHAIN, "")
     return _Place(secrets.token_hex(8), 1, head.link if head else None, False)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from holdfast.core.events import Event, Healed, Progress, Verified, last_by_kind, receipts_of
-from holdfast.core.policy import Policy, Safety, safety
+from holdfast.core.events import CaptureDone, Event, Healed, Progress, Verified, last_by_kind, receipts_of
+from holdfast.core.policy import Color, Policy, Safety, safety
 from holdfast.operations.journal import commit_ref, given, read_journal, tell
 from holdfast.vault.chain import Signed
+from holdfast.vault.findings import Problem
 from holdfast.vault.format import Link
 from holdfast.vault.heal import HealReport, heal
 from holdfast.vault.scan import scan
@@ -20,6 +22,8 @@ from holdfast.vault.verify import Report, SiteReport, judge, observed_receipts, 
 __all__ = ["SiteStanding", "Standing", "check", "mend", "standing"]
 
 Emit = Callable[[Progress], None]
+# What no site can put right: someone has to look.
+_SEVERE = {Problem.FORK, Problem.GAP, Problem.LOST, Problem.FORGED, Problem.ROLLED_BACK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +101,28 @@ def standing(vault: Vault, policy: Policy, problems: tuple[str, ...] = ()) -> St
     counted = [receipt for receipt in held if receipt.site in whole]
     last = last_by_kind(events)
     owners = {site.name: site.owner for site in vault.sites}
-    findings = (*problems, *_open_findings(report, last))
+    findings = (*problems, *_open_findings(report, last), *_staleness(head, policy, vault.now()))
+    weighed = safety(counted, owners, policy, findings=findings)
+    if any(each.kind in _SEVERE for each in report.all_findings):
+        weighed = replace(weighed, color=Color.RED)
     grades = {receipt.site: receipt.grade for receipt in counted}
     return Standing(
         vault.id,
         vault.trusted.document.name,
         head,
         report.commits,
-        safety(counted, owners, policy, findings=findings),
+        weighed,
         tuple(SiteStanding(site, grades.get(site.site, "")) for site in report.sites),
         report,
         last,
     )
+
+
+def _staleness(head: Signed | None, policy: Policy, now: datetime) -> list[str]:
+    """No news is not good news: a copy that stopped following says so."""
+    if head is None or now - head.clock <= timedelta(hours=policy.stale_hours):
+        return []
+    return [f"the newest commit is more than {policy.stale_hours} hours old"]
 
 
 def _open_findings(report: Report, last: dict[str, Event]) -> tuple[str, ...]:
@@ -116,6 +130,9 @@ def _open_findings(report: Report, last: dict[str, Event]) -> tuple[str, ...]:
     found = [
         f"{each.site or 'vault'}: {each.kind} ({each.detail})" for each in report.all_findings if not each.kind.is_note
     ]
+    captured = last.get("capture")
+    if isinstance(captured, CaptureDone):
+        found += [f"not kept: {gap}" for gap in captured.gaps]
     verified, healed = last.get("verify"), last.get("heal")
     if isinstance(verified, Verified) and verified.findings:
         is_mended = isinstance(healed, Healed) and healed.at > verified.at and not healed.unhealed

@@ -94,8 +94,14 @@ class RestoreDone:
 
     @property
     def is_proven(self) -> bool:
-        """Whether every record of the commit that was asked for is in the target, every value of it."""
-        return bool(self.proofs) and all(proof.is_whole for proof in self.proofs)
+        """Whether every record of the commit that was asked for is in the target, every value of it.
+
+        Definitions need only be there: those that changed since, such as a counter that went on, are left alone.
+        """
+        return bool(self.proofs) and all(
+            proof.is_whole or (is_definition(proof.name) and proof.tally is not None and not proof.tally.missing)
+            for proof in self.proofs
+        )
 
 
 def restore_live(

@@ -186,7 +186,7 @@ class Take:
             nothing = fingerprint(schema.key, schema.names, 0, bucket_digests([]))
             state = CollectionState(name, schema, 0, nothing, 1, place.stream, place.sequence)
         part = _part(snapshot, state, "base" if known is None else "same")
-        part = msgspec.structs.replace(part, coverage=Gaps((f"{name}: {why.message}",)))
+        part = msgspec.structs.replace(part, coverage=Gaps((why.message,)))
         return Taken(self._recipient(name), part, None, _outcome(part, ()))
 
     def _dropped(self, snapshot: Snapshot, known: CollectionState) -> Taken:

@@ -22,7 +22,7 @@ import pyarrow as pa
 from holdfast.core.ports import Clock
 from holdfast.errors import Damaged, HoldfastError, Usage
 from holdfast.vault.chain import Signed, SignedEvents, Timeline, check_events, join, read_commit, read_events
-from holdfast.vault.coding import CONTROL_MAX
+from holdfast.vault.coding import CONTROL_MAX, time_text
 from holdfast.vault.findings import Finding, Problem
 from holdfast.vault.format import Link
 from holdfast.vault.keys import Keyring, epoch_id
@@ -250,7 +250,8 @@ def _number_at(line: Timeline, at: datetime | int | None) -> int:
     if not total:
         raise Usage("the vault holds no commit yet", hint="run holdfast capture; holdfast verify tells what is wrong")
     first = line.commits[0].commit.clock
-    raise Usage(f"no commit {at}: there are {total}, the first of {first}", hint="holdfast log lists them")
+    asked = f"no commit #{at}" if isinstance(at, int) else f"no commit as old as {time_text(at) if at else 'that'}"
+    raise Usage(f"{asked}: there are {total}, the first of {first}", hint='list them with "holdfast log"')
 
 
 def _utc_now() -> datetime:

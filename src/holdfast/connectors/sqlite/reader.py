@@ -35,6 +35,7 @@ from holdfast.connectors.sqlite.definitions import (
     pragma_records,
     schema_records,
 )
+from holdfast.connectors.sqlite.order import stored_order
 from holdfast.connectors.sqlite.projection import Projection
 from holdfast.connectors.sqlite.proof import Proof, prove, schema_of
 from holdfast.core.ports import Snapshot, View
@@ -125,7 +126,8 @@ class SqliteSnapshot:
         schema = schema_of(table, proof)
         if name == SEQUENCE:
             schema = sequence_schema(session, schema, proof)
-        return TableView(session, table, proof, Collection(name, schema), catalog.encoding)
+        order = stored_order(session, table, schema, catalog.encoding)
+        return TableView(session, table, proof, Collection(name, schema), catalog.encoding, order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,7 @@ class TableView:
     proof: Proof
     collection: Collection
     encoding: str
+    order: str
 
     @property
     def name(self) -> str:
@@ -149,7 +152,7 @@ class TableView:
     @property
     def ordered(self) -> bool:
         """Whether the table itself lies in the order of canonical keys, so that it costs no sort."""
-        return bool(self._order()) and len(self._bands()) == 1
+        return bool(self.order) and len(self._bands()) == 1
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Every record once.
@@ -168,7 +171,7 @@ class TableView:
         for _ in range(2):
             projection = Projection(self.schema, self.encoding, classes=self.proof.classes, guarded=guarded)
             columns = ", ".join(projection.expressions)
-            sql = f"SELECT {columns} FROM {self.table.sql_name} WHERE {band.where}{self._order()}"
+            sql = f"SELECT {columns} FROM {self.table.sql_name} WHERE {band.where}{self.order}"
             with self.session.stream(sql, band.batch_rows) as reader:
                 guarded = projection.misread(reader.schema)
                 if not guarded:
@@ -177,17 +180,6 @@ class TableView:
                             yield projection.records(batch)
                     return
         # With guards the driver can't guess wrong while there are rows, so there are none.
-
-    def _order(self) -> str:
-        """ORDER BY the key, if SQLite's order of it is that of canonical bytes and the table is stored in it."""
-        is_row_id = self.schema.key == (self.table.integer_key,)
-        is_stored = self.table.without_rowid and self.schema.key == self.table.primary_key
-        canonical = {"int", "bytes", "text"} if self.encoding == "UTF-8" else {"int", "bytes"}
-        if not (is_row_id or is_stored) or not canonical.issuperset(c.type for c in self.schema.key_columns):
-            return ""
-        order = " ORDER BY " + ", ".join(f"{quoted(name)} COLLATE BINARY" for name in self.schema.key)
-        steps = self.session.rows(f"EXPLAIN QUERY PLAN SELECT * FROM {self.table.sql_name}{order}")
-        return "" if any("TEMP B-TREE" in str(step) for step in steps) else order
 
     def _refuse_long_values(self) -> None:
         for name, longest in self.proof.longest.items():
