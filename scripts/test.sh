@@ -18,7 +18,7 @@ check() {
 
 check lint ruff check --quiet --output-format concise .
 check format ruff format --check --output-format concise .
-check types mypy --strict src scripts bench bugs
+check types mypy --strict src scripts bench bugs reader
 check layers lint-imports
 check bugs python -m bugs --jobs "$jobs"
 check tests python -m pytest -n "$jobs" --dist worksteal

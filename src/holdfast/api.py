@@ -8,6 +8,7 @@ pandas.DataFrame.from_arrow(orders); polars.DataFrame(orders); duckdb.from_arrow
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +16,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-
-import pyarrow as pa
 
 from holdfast.assemble import (
     CONFIG_NAME,
@@ -29,7 +28,7 @@ from holdfast.assemble import (
 from holdfast.core.events import Event, Progress, Restored
 from holdfast.core.ports import View
 from holdfast.core.records import Schema, is_definition
-from holdfast.core.where import Condition, matches, parse_where
+from holdfast.core.where import Condition, parse_where
 from holdfast.errors import Damaged, Refused, Usage
 from holdfast.operations.capture import Captured, capture
 from holdfast.operations.check import Standing, check, mend, standing
@@ -37,7 +36,7 @@ from holdfast.operations.drill import DrillDone, drill
 from holdfast.operations.export import Exported, export_records, format_of
 from holdfast.operations.history import Version, history
 from holdfast.operations.journal import commit_ref, read_journal, signing_key_of, tell
-from holdfast.operations.proof import Compared, Narrowed, compare_views
+from holdfast.operations.proof import Compared, compare_views
 from holdfast.operations.reindex import reindex
 from holdfast.operations.restore import Choice, OnlyOf, RestoreDone, Target, restore_live, restore_new, vault_views
 from holdfast.operations.scratch import SealedScratch, sealed_scratch
@@ -50,42 +49,13 @@ from holdfast.vault.states import State
 from holdfast.vault.vault import LogEntry, Vault
 from holdfast.vault.verify import Report
 from holdfast.vault.view import VaultView
+from holdfast.views import Records, moment_of, refuse_misfit
 
 __all__ = ["At", "OpenVault", "Records", "moment_of", "open_vault"]
 
 At = datetime | int | str | None
 Emit = Callable[[Progress], None]
-
-
-class Records:
-    """The records of one collection at one commit, as a stream of Arrow batches ascending by key.
-
-    Speaks Arrow's stream protocol (`__arrow_c_stream__`), so pandas, Polars and DuckDB take it as it is. Reading
-    it again reads the vault again. Memory holds about a segment (28 MB) at a time.
-    """
-
-    def __init__(self, view: VaultView, condition: Condition | None = None) -> None:
-        self._view = view
-        self._shown: View = view if condition is None else Narrowed(view, condition)
-        self.name = view.name
-        self.schema: Schema = view.schema
-        self.ordered = view.ordered
-        self.rows = view.rows if condition is None else None
-
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Every record once."""
-        return self._shown.batches()
-
-    def reader(self) -> pa.RecordBatchReader:
-        """The same as an Arrow reader."""
-        return pa.RecordBatchReader.from_batches(self.schema.arrow(), self.batches())
-
-    def find(self, key: bytes) -> pa.RecordBatch | None:
-        """The record under a canonical key, or None."""
-        return self._view.find(key)
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        return self.reader().__arrow_c_stream__(requested_schema)
+_HASH = re.compile(r"[0-9a-f]{12,64}")
 
 
 def open_vault(
@@ -147,7 +117,10 @@ class OpenVault:
 
     def state(self, at: At = None) -> State:
         """Everything at a time, at a number of the log, or now. Raises Refused if the identity opens none of it."""
-        state = self.vault.state(moment_of(at) if isinstance(at, str) else at)
+        if isinstance(at, str) and _HASH.fullmatch(at):
+            state = self.vault.state(pin=self._pinned(at))
+        else:
+            state = self.vault.state(moment_of(at) if isinstance(at, str) else at)
         if not state.collections and state.closed:
             fact = "no key at hand opens" if self._identity is None else "the key at hand opens none of"
             raise Refused(
@@ -280,7 +253,7 @@ class OpenVault:
                 chosen = {name: view for name, view in wanted.items() if name in (choice.collections or wanted)}
                 for name, view in chosen.items():
                     if choice.where is not None and not is_definition(name):
-                        _refuse_misfit(choice.where, name, view.schema)
+                        refuse_misfit(choice.where, name, view.schema)
                 done = restore_live(chosen, target, choice, scratch, emit)
             else:
                 vault_views(self.vault, state, choice.collections)
@@ -309,7 +282,7 @@ class OpenVault:
         names = [name for name in found if collections or not is_definition(name)]
         if condition is not None:
             for name in names:
-                _refuse_misfit(condition, name, found[name].schema)
+                refuse_misfit(condition, name, found[name].schema)
         return {name: Records(found[name], condition) for name in names}
 
     def _refuse_lost_keys(self, state: State, names: Sequence[str]) -> None:
@@ -325,6 +298,13 @@ class OpenVault:
             hint='connect the other sites and run "holdfast heal", or name the collections to restore: '
             + ", ".join(sorted(name for name in state.collections if not is_definition(name))),
         )
+
+    def _pinned(self, text: str) -> str:
+        """The one commit whose hash begins like this: history is then what leads to it, past any fork."""
+        found = [sha256 for sha256 in self.vault.known() if sha256.startswith(text)]
+        if len(found) != 1:
+            raise Usage(f"{len(found)} commits have a hash that begins with {text}", hint='see "holdfast log"')
+        return found[0]
 
     def _tell(self, event: Event) -> None:
         """Put an event on record, if this host has a key to sign it with."""
@@ -364,27 +344,6 @@ class OpenVault:
             return
         with tempfile.TemporaryDirectory(prefix="holdfast-") as folder, sealed_scratch(Path(folder)) as scratch:
             yield scratch
-
-
-def moment_of(text: str) -> datetime | int:
-    """A time in ISO form (without a zone: this host's own), or a number of the log such as `7` or `#7`."""
-    digits = text.removeprefix("#")
-    if digits.isdecimal() and len(digits) < 8:
-        return int(digits)
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError as err:
-        raise Usage(
-            f"{text!r} is no time", hint="write it as 2026-03-01T09:00Z, or give a number that holdfast log shows"
-        ) from err
-
-
-def _refuse_misfit(condition: Condition, name: str, schema: Schema) -> None:
-    """Before anything is written: a column or value that this collection has not is told at once."""
-    try:
-        matches(pa.RecordBatch.from_pylist([], schema.arrow()), condition, schema)
-    except Usage as err:
-        raise Usage(f"{name}: {err.message}", hint="name only collections that the condition fits") from err
 
 
 def _is_same(before: VaultView | None, after: VaultView | None) -> bool:

@@ -115,7 +115,7 @@ def load_project(path: Path) -> Project:
         raise Usage(f"there is no {path}", hint='make one with "holdfast init DATABASE --site FOLDER"') from err
     except (OSError, UnicodeDecodeError) as err:
         raise Usage(f"{path} can't be read: {_why(err)}", hint="name another with --config") from err
-    config = parse_config(text)
+    config = parse_config(text, str(path))
     folder = path.absolute().parent
     return Project(folder, config, tuple(open_site(site, folder) for site in config.sites))
 

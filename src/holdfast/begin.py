@@ -151,7 +151,8 @@ def _refuse_overlap(sites: Sequence[Path], own: Sequence[Path]) -> None:
     for number, path in enumerate(sites):
         for other in (*own, *sites[:number]):
             if path == other or path in other.parents or other in path.parents:
-                raise Usage(f"{path} and {other} overlap", hint="give each site a folder of its own")
+                what = f"{other.name}, which this host keeps for itself," if other in own else other
+                raise Usage(f"site {path} and {what} overlap", hint="give each site a folder of its own")
 
 
 def _slug(text: str) -> str:

@@ -21,7 +21,7 @@ from holdfast.core.fingerprint import (
     multiset_keys,
 )
 from holdfast.core.records import Column, Schema
-from tests.core.shapes import Row, keyed, rows_of, schemas, stream
+from tests.core.shapes import Row, batch_of, keyed, rows_of, schemas, stream
 
 
 def entries_of(schema: Schema, rows: list[Row], cuts: list[int] | None = None) -> list[bytes]:
@@ -63,6 +63,18 @@ def test_it_tells_multisets_apart_by_how_often_a_record_occurs(a: list[int], b: 
     schema = Schema((Column("x", "int"),))
     same = sorted(a) == sorted(b)
     assert (fingerprint_of(schema, [{"x": x} for x in a]) == fingerprint_of(schema, [{"x": x} for x in b])) == same
+
+
+def test_a_record_that_occurs_twice_counts_twice() -> None:
+    """Losing one of two equal records shows in the buckets, and not in the number of records alone."""
+    notes = Schema((Column("note", "text"),))
+
+    def buckets(*texts: str) -> list[bytes]:
+        digests = row_digests(batch_of(notes, [{"note": text} for text in texts]), notes)
+        return bucket_digests([entries(digests.cast(pa.binary()), digests)])
+
+    assert buckets("a", "b", "b") != buckets("a", "b")
+    assert buckets("a", "b", "b", "c") == buckets("b", "c", "a", "b")
 
 
 def test_it_covers_the_key_and_the_names_of_columns() -> None:

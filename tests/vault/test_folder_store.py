@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -133,6 +134,21 @@ def test_a_full_disk_is_unreachable_and_leaves_nothing_half(tmp_path: Path, code
     store = FolderStore(tmp_path, disk=FailingDisk("write", 1, code))
     with pytest.raises(Unreachable, match="full"):
         store.put(NAME, DATA)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert store.put(NAME, DATA) is True
+
+
+def test_a_disk_that_fills_up_within_one_write_leaves_nothing_half(tmp_path: Path) -> None:
+    """The system writes what still fits and says so: half an object is no object. A limit on sizes is the full disk."""
+    store = FolderStore.create(tmp_path / "site")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(DATA) // 2, hard))
+    try:
+        with pytest.raises(Unreachable):
+            store.put(NAME, DATA)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert store.stat(NAME) is None
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert store.put(NAME, DATA) is True
 

@@ -21,7 +21,12 @@ Identity = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="The same facts as JSON; progress as JSON lines on stderr.")]
 At = Annotated[
-    str, typer.Option("--at", metavar="TIME", help="A time (2026-03-01T09:00Z) or a number of the log; default: now.")
+    str,
+    typer.Option(
+        "--at",
+        metavar="TIME",
+        help="A time (2026-03-01T09:00Z), a number of the log, or a commit's hash; default: now.",
+    ),
 ]
 Where = Annotated[str, typer.Option("--where", metavar="CONDITION", help="Records that meet: column op value, and …")]
 Site = Annotated[

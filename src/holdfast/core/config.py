@@ -63,12 +63,12 @@ class Config:
     policy: Policy = field(default_factory=Policy)
 
 
-def parse_config(text: str) -> Config:
-    """The configuration in a text. Raises one Usage that names every mistake."""
+def parse_config(text: str, name: str = "holdfast.toml") -> Config:
+    """The configuration in a text. Raises one Usage that names every mistake, and the file by its *name*."""
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise Usage(f"holdfast.toml is not TOML: {error}", hint="mend that line and run the command again") from error
+        raise Usage(f"{name} is not TOML: {error}", hint="mend that line and run the command again") from error
     reading = _Reading()
     reading.only(tables, "", ("vault", "source", "site", "policy"))
     config = Config(
@@ -80,7 +80,7 @@ def parse_config(text: str) -> Config:
     if reading.mistakes:
         count = f"{len(reading.mistakes)} mistakes" if len(reading.mistakes) > 1 else "a mistake"
         lines = "".join(f"\n  {mistake}" for mistake in reading.mistakes)
-        raise Usage(f"holdfast.toml has {count}:{lines}", hint="mend them and run the command again")
+        raise Usage(f"{name} has {count}:{lines}", hint="mend them and run the command again")
     return config
 
 

@@ -142,7 +142,10 @@ class Schema:
                     hint="a newer Holdfast wrote this vault; use that version to read it",
                 )
         references = tuple(Reference(tuple(c), str(t), tuple(k)) for c, t, k in value["references"])
-        return cls(columns, tuple(value["key"]), references)
+        names, key = [column.name for column in columns], tuple(value["key"])
+        if len(set(names)) != len(names) or len(set(key)) != len(key) or not set(key) <= set(names):
+            raise Damaged(f"a schema names a column twice, or keys that are none: {key}", hint="run holdfast verify")
+        return cls(columns, key, references)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ __all__ = ["Changed", "Ledger", "Pass", "changed_rows", "every_row"]
 _GROUP_ROWS = 512
 _PIECE_ROWS = 1 << 16
 _BLOCK_ROWS = 1 << 14
-_NO_DIGESTS = pa.array([], pa.binary(32))
+# Not by `pa.array`: that imports pandas where there is one, even for commands that read no record.
+_NO_DIGESTS = pa.nulls(0, pa.binary(32))
 
 
 class Changed(NamedTuple):

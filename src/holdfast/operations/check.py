@@ -23,7 +23,7 @@ __all__ = ["SiteStanding", "Standing", "check", "mend", "standing"]
 
 Emit = Callable[[Progress], None]
 # What no site can put right: someone has to look.
-_SEVERE = {Problem.FORK, Problem.GAP, Problem.LOST, Problem.FORGED, Problem.ROLLED_BACK}
+_SEVERE = {Problem.FORK, Problem.GAP, Problem.LOST, Problem.FORGED}
 
 
 @dataclass(frozen=True, slots=True)

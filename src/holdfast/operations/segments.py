@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from holdfast.core.records import Schema
 from holdfast.operations.changes import Changed
+from holdfast.vault.bounds import lower_bound, upper_bound
 from holdfast.vault.format import SegmentRef
 from holdfast.vault.merge import KEY_COLUMN, OP_COLUMN
 from holdfast.vault.segments import Encodings, choose_encodings, seal_segment
@@ -98,5 +99,5 @@ class SegmentWriter:
         while len(self._waiting) > waiting_max:
             keys, rows, future = self._waiting.popleft()
             data = future.result()
-            first, last = keys[0].as_py().hex(), keys[-1].as_py().hex()
-            self._refs.append(SegmentRef(self._send(data), len(data), rows, first, last, self._kind))
+            bounds = lower_bound(keys[0].as_py()), upper_bound(keys[-1].as_py())
+            self._refs.append(SegmentRef(self._send(data), len(data), rows, *bounds, self._kind))

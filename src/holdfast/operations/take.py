@@ -139,7 +139,7 @@ class Take:
         if why is not None:
             return self._unread(snapshot, collection, known, place, why)
         name, schema = collection.name, collection.schema
-        is_base = known is None or not compatible(known.schema, schema) or _is_due(known)
+        is_base = known is None or not _continues(known.schema, schema) or _is_due(known)
         passed = self._pass(collection, stream, known, is_base=is_base)
         state = _state(name, schema, known, place, passed)
         part = msgspec.structs.replace(
@@ -185,8 +185,9 @@ class Take:
             schema = collection.schema
             nothing = fingerprint(schema.key, schema.names, 0, bucket_digests([]))
             state = CollectionState(name, schema, 0, nothing, 1, place.stream, place.sequence)
+        told = why.message if why.message.startswith(f"{name}: ") else f"{name}: {why.message}"
         part = _part(snapshot, state, "base" if known is None else "same")
-        part = msgspec.structs.replace(part, coverage=Gaps((why.message,)))
+        part = msgspec.structs.replace(part, coverage=Gaps((told,)))
         return Taken(self._recipient(name), part, None, _outcome(part, ()))
 
     def _dropped(self, snapshot: Snapshot, known: CollectionState) -> Taken:
@@ -247,6 +248,13 @@ def _read(snapshot: Snapshot, scratch: SealedScratch) -> Iterator[_Found | Keyed
         if first is not None:
             yield first
             yield from stream
+
+
+def _continues(before: Schema, after: Schema) -> bool:
+    """Whether deltas under the new schema may follow. A column that goes begins a new base: one of the same name that
+    comes later must not find the old values under it.
+    """
+    return compatible(before, after) and set(before.names) <= set(after.names)
 
 
 def _is_due(known: CollectionState) -> bool:

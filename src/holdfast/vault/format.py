@@ -101,7 +101,7 @@ class Commit(Strict, frozen=True, kw_only=True, tag_field="type", tag="holdfast.
 
 
 class SegmentRef(Strict, frozen=True):
-    """A segment object: its size, its rows and the first and last canonical key in hex ("" where keys are unknown)."""
+    """A segment object: its size, its rows and bounds of its canonical keys in hex ("" where keys are unknown)."""
 
     name: str
     size: Count

@@ -247,6 +247,11 @@ def _number_at(line: Timeline, at: datetime | int | None) -> int:
         number = sum(1 for signed in line.commits if signed.clock <= at)
     if number:
         return number
+    if not total and line.findings:
+        raise Damaged(
+            f"history is not certain from its first commit on: {line.findings[0].kind} ({line.findings[0].detail})",
+            hint='"holdfast verify" names the commits; ask for one of them by its hash with --at',
+        )
     if not total:
         raise Usage("the vault holds no commit yet", hint="run holdfast capture; holdfast verify tells what is wrong")
     first = line.commits[0].commit.clock

@@ -151,7 +151,7 @@ def _behind(holding: Holding, late: Sequence[Signed], own: Sequence[Receipt]) ->
         return []
     promised = {receipt.commit.sha256: receipt for receipt in own}
     held = [promised[signed.sha256] for signed in late if signed.sha256 in promised]
-    detail = f"lacks the newest commits, {len(late)} in number"
+    detail = "lacks the newest commit" if len(late) == 1 else f"lacks the newest {len(late)} commits"
     if held:
         detail += f", though a receipt of {held[-1].at} says it held commit {held[-1].commit.sequence}"
     kind = Problem.ROLLED_BACK if held else Problem.BEHIND
@@ -184,7 +184,7 @@ def _late_events(holding: Holding, inventory: Inventory) -> tuple[list[Finding],
         while end and not _listed(holding, links[end - 1]):
             end -= 1
         if late := links[end:]:
-            detail = f"lacks the newest links of journal chain {chain}, {len(late)} in number"
+            detail = f"lacks the end of journal chain {chain} ({len(late)})"
             findings.append(Finding(Problem.BEHIND, late[0], detail, holding.site.name))
             names.update(late)
     return findings, names

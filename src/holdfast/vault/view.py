@@ -12,6 +12,7 @@ from holdfast.core.align import Keyed
 from holdfast.core.canonical import key_bytes
 from holdfast.core.projection import project
 from holdfast.core.records import Schema
+from holdfast.errors import Damaged
 from holdfast.vault.merge import DELETE, KEY_COLUMN, OP_COLUMN, merged
 from holdfast.vault.states import CollectionState, StoredSegment
 from holdfast.vault.vault import Vault
@@ -62,7 +63,8 @@ class VaultView:
     def _delta(self, segments: Sequence[StoredSegment]) -> Iterator[tuple[Keyed, pa.Array]]:
         for segment in segments:
             rows, ops = open_rows(self._vault, segment, self.schema)
-            assert ops is not None, f"{segment.ref.name} is a delta without operations"
+            if ops is None:
+                raise Damaged(f"{segment.ref.name}: a delta without operations", hint="run holdfast verify")
             yield rows, ops
 
 
@@ -74,7 +76,8 @@ class Found(NamedTuple):
 
 def find_in(vault: Vault, segment: StoredSegment, schema: Schema, key: bytes) -> Found | None:
     """What one segment says of a key, or None if it says nothing; read only if the key lies in its range."""
-    if not segment.ref.first <= key.hex() <= segment.ref.last:
+    ref = segment.ref
+    if ref.last and not ref.first <= key.hex() <= ref.last:
         return None
     rows, ops = open_rows(vault, segment, schema)
     at = rows.keys.index(pa.scalar(key, pa.binary())).as_py()

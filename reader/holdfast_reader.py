@@ -1,0 +1,900 @@
+"""Read a Holdfast vault without Holdfast: one file, written from docs/format.md alone, to be read and audited.
+
+    python holdfast_reader.py --card CARD --site FOLDER [--site FOLDER …] list
+    python holdfast_reader.py --card CARD --site FOLDER verify [--at N|TIME]
+    python holdfast_reader.py --card CARD --site FOLDER export OUT [--collection C] [--at N|TIME] [--format sqlite]
+
+* Needs Python 3.11, pyrage and pyarrow. With `cryptography` it checks signatures; without it says that it did not.
+* Nothing is believed: names are hashes, commits are signed and chained, and records leave only if their fingerprint,
+  computed here in plain Python, is the one that was signed. That is slow: some 30,000 records a second.
+* Memory holds the changes of one collection, a segment of its base, and 32 bytes for each of its records.
+* A fork stops the history; `--pin SHA256` before the command names the commit to end it with instead.
+* It writes to OUT and nowhere else. Exit codes: 0 done, 2 usage, 7 damaged (what, is said on stderr).
+* The journal is not read; verify hashes its objects like all others. Section numbers are those of docs/format.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import sqlite3
+import struct
+import sys
+import zlib
+from base64 import b64decode
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pyrage
+
+try:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+except ImportError:
+    Ed25519PublicKey = None  # type: ignore[assignment, misc]
+
+MIB = 1 << 20
+CONTROL_MAX, SEGMENT_MAX, LONG = 16 * MIB, 64 * MIB, MIB
+
+Json = dict[str, Any]
+Value = bytes | None  # section 2.1: the tag byte and the canonical bytes, as in a mixed column; None is NULL
+Row = tuple[Value, ...]
+
+
+class Damaged(Exception):
+    """Bytes are not what they must be."""
+
+
+class Misused(Exception):
+    """What was asked for can't be done."""
+
+
+# ---- Values, keys, records and fingerprints: sections 2 and 3
+
+TYPES: dict[str, tuple[int, int, pa.DataType]] = {  # tag, width of the canonical bytes (0: they vary), storage
+    "bool": (0x01, 1, pa.bool_()),
+    "int": (0x10, 8, pa.int64()),
+    "uint": (0x11, 8, pa.uint64()),
+    "float": (0x20, 8, pa.float64()),
+    "float32": (0x21, 4, pa.float32()),
+    "decimal": (0x30, 0, pa.string()),
+    "text": (0x40, 0, pa.string()),
+    "rawtext": (0x41, 0, pa.binary()),
+    "bytes": (0x50, 0, pa.binary()),
+    "date": (0x60, 4, pa.date32()),
+    "time": (0x61, 8, pa.time64("us")),
+    "timestamp": (0x62, 8, pa.timestamp("us")),
+    "timestamptz": (0x63, 8, pa.timestamp("us", tz="UTC")),
+    "uuid": (0x65, 16, pa.binary(16)),
+    "json": (0x66, 0, pa.string()),
+    "source": (0x70, 0, pa.string()),
+}
+BY_TAG = {tag: (name, width, storage) for name, (tag, width, storage) in TYPES.items()}
+COUNTS = {"date": pa.int32(), "time": pa.int64(), "timestamp": pa.int64(), "timestamptz": pa.int64()}
+FLOATS = {4: (">f", bytes.fromhex("7fc00000")), 8: (">d", bytes.fromhex("7ff8000000000000"))}  # and the one NaN
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Columns (name and type) in the source's order, and the key; without one the records are a multiset."""
+
+    columns: tuple[tuple[str, str], ...]
+    key: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.columns]
+
+
+def storage_of(kind: str) -> pa.DataType:
+    return pa.binary() if kind == "mixed" else TYPES[kind][2]
+
+
+def values_of(column: pa.ChunkedArray, kind: str) -> list[Value]:
+    """The values of an Arrow column."""
+    if kind == "mixed":
+        mixed: list[Value] = column.to_pylist()
+        all(python_of(value) for value in mixed if value is not None)  # Damaged for what is no value
+        return mixed
+    tag, width, storage = TYPES[kind]
+    body: Callable[[Any], bytes] = str.encode if storage == pa.string() else bytes
+    if kind in ("float", "float32"):
+        body = ordered_bits
+    elif width < 16 and width:
+        offset = 0 if kind in ("bool", "uint") else 1 << (8 * width - 1)
+        body = lambda value: (value + offset).to_bytes(width, "big")  # noqa: E731
+    plain = (column.cast(COUNTS[kind]) if kind in COUNTS else column).to_pylist()
+    if kind in ("float", "float32"):
+        plain = [None if value is None else struct.pack(FLOATS[width][0], value) for value in plain]
+    return [None if value is None else bytes([tag]) + body(value) for value in plain]
+
+
+def ordered_bits(bits: bytes) -> bytes:
+    """IEEE bits so that the order of bytes is that of numbers."""
+    code, nan = FLOATS[len(bits)]
+    (number,) = struct.unpack(code, bits)
+    bits = nan if number != number else bits
+    return bytes(byte ^ 0xFF for byte in bits) if bits[0] & 0x80 else bytes([bits[0] | 0x80]) + bits[1:]
+
+
+def python_of(value: bytes) -> tuple[str, Any]:
+    """A value's type and the value in Python; dates and times as their counts."""
+    kind, width, storage = BY_TAG.get(value[0] if value else 0, ("", 0, None))
+    body = value[1:]
+    try:
+        text = body.decode() if storage == pa.string() else ""
+    except UnicodeDecodeError:
+        kind = ""
+    if not kind or width not in (0, len(body)) or (kind == "bool" and body not in (b"\0", b"\1")):
+        raise Damaged(f"a value that is none: {value[:20].hex()}")
+    if kind in ("float", "float32"):
+        bits = bytes([body[0] & 0x7F]) + body[1:] if body[0] & 0x80 else bytes(byte ^ 0xFF for byte in body)
+        return kind, struct.unpack(FLOATS[width][0], bits)[0]
+    if storage == pa.string():
+        return kind, text
+    if width in (0, 16):
+        return kind, body
+    number = int.from_bytes(body, "big")
+    return kind, bool(number) if kind == "bool" else number if kind == "uint" else number - (1 << (8 * width - 1))
+
+
+def key_of(row: Row, schema: Schema) -> bytes:
+    """The key of a record, for a schema that has one: section 2.3."""
+    key = b""
+    for value in (row[schema.names.index(name)] for name in schema.key):
+        if not value or value[0] not in BY_TAG:
+            raise Damaged("a key column is NULL, or of no known type")
+        key += value if BY_TAG[value[0]][1] else value[:1] + value[1:].replace(b"\0", b"\0\xff") + b"\0"
+    return key
+
+
+class Fingerprint:
+    """Row digests under one schema (section 2.2), and the fingerprint of all rows that were added (section 3)."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._order = sorted((name.encode(), place) for place, name in enumerate(schema.names))
+        self._buckets = [bytearray() for _ in range(4096)]
+        self.rows = 0
+
+    def digest(self, row: Row) -> bytes:
+        parts = []
+        for name, place in self._order:
+            if (value := row[place]) is not None:
+                tag, body = value[0], value[1:]
+                if len(body) > LONG:
+                    tag, body = tag | 0x80, struct.pack("<Q", len(body)) + hashlib.sha256(body).digest()
+                parts += [struct.pack("<I", len(name)), name, bytes([tag]), struct.pack("<I", len(body)), body]
+        return hashlib.sha256(b"".join(parts)).digest()
+
+    def add(self, key: bytes, digest: bytes) -> None:
+        self._buckets[zlib.crc32(key) >> 20] += digest
+        self.rows += 1
+
+    def hex(self) -> str:
+        names = [self._schema.key, sorted(self._schema.names, key=str.encode)]
+        told = json.dumps(names, ensure_ascii=False, separators=(",", ":")).encode()
+        whole = hashlib.sha256(b"holdfast fingerprint 1\n" + struct.pack("<QI", self.rows, len(told)) + told)
+        for bucket in self._buckets:
+            digests = sorted(bytes(bucket[at : at + 32]) for at in range(0, len(bucket), 32))
+            whole.update(hashlib.sha256(b"".join(digests)).digest())
+        return whole.hexdigest()
+
+
+# ---- Payloads: sections 4, 6 and 7. A shape is a regex for text, a range for integers, a list for any number of one
+# shape, a tuple for a list of just these, a dict for an object of just these fields, or a function.
+
+
+def fits(value: Any, shape: Any) -> bool:
+    """Whether JSON has a shape."""
+    if isinstance(shape, str):
+        return isinstance(value, str) and re.fullmatch(shape, value, re.DOTALL) is not None
+    if isinstance(shape, range):
+        return type(value) is int and value in shape
+    if isinstance(shape, dict):
+        return isinstance(value, dict) and set(value) == set(shape) and all(fits(value[k], shape[k]) for k in shape)
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(fits(each, shape[0]) for each in value)
+    if isinstance(shape, tuple):
+        return isinstance(value, list) and len(value) == len(shape) and all(map(fits, value, shape))
+    return bool(shape(value))
+
+
+def either(*shapes: Any) -> Callable[[Any], bool]:
+    return lambda value: any(value is None if shape is None else fits(value, shape) for shape in shapes)
+
+
+def map_of(key: str, shape: Any) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, dict) and all(fits(k, key) and fits(v, shape) for k, v in value.items())
+
+
+# fmt: off
+HASH, EPOCH, STREAM, TITLE, TEXT = "[0-9a-f]{64}", "[0-9a-f]{32}", "[0-9a-f]{16}", ".{1,1024}", ".{0,1048576}"
+KEY_NAME, SEGMENT_NAME = f"keys/{EPOCH}/{HASH}", r"objects/([0-9a-f]{2})/\1[0-9a-f]{62}"
+RECIPIENT, KEYS, HEX = "age1[02-9ac-hj-np-z]{58}", map_of(HASH, HASH), "([0-9a-f]{2})*"
+TIME = r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9](:[0-5][0-9]){2}\.[0-9]{6}Z"
+BASE64 = "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
+ONE, NUMBER, COUNT, SMALL = range(1, 2), range(1, 10**12), range(2**62 + 1), range(1, 1001)
+SIZE = range(1, SEGMENT_MAX + 1)
+PLACE = {"stream": STREAM, "sequence": NUMBER}
+ENVELOPE = {"payload": BASE64, "payloadType": TEXT, "signatures": [{"keyid": HASH, "sig": BASE64}]}
+TRUST = {
+    "type": "holdfast.trust", "format": ONE, "version": NUMBER, "name": TITLE, "created": TIME, "nonce": HASH,
+    "roles": {
+        "root": {"threshold": SMALL, "keys": KEYS}, "writer": {"keys": KEYS},
+        "custodian": {"threshold": ONE, "recipients": [RECIPIENT]},
+        "reader": [{"recipient": RECIPIENT, "key": HASH, "collections": [TITLE]}],
+    },
+    "sites": [{"name": TITLE, "owner": TITLE}], "safe": {"sites": SMALL, "owners": SMALL},
+    "journal": {"recipient": RECIPIENT, "keys": [(KEY_NAME, SIZE)]},
+}
+KEY_OBJECT = {"format": ONE, "epoch": EPOCH, "collection": TITLE, "recipient": RECIPIENT, "identity": TEXT}
+COMMIT = {
+    "type": "holdfast.commit", "format": ONE, "vault": HASH, "stream": STREAM, "writer": HASH, "sequence": NUMBER,
+    "algorithms": {"digest": "sha256", "encryption": "age-x25519", "segment": "parquet", "signature": "ed25519"},
+    "parent": either(None, HASH), "follows": either(None, {**PLACE, "sha256": HASH}), "clock": TIME,
+    "objects": [(either(KEY_NAME, SEGMENT_NAME), SIZE)], "epochs": map_of(EPOCH, RECIPIENT),
+    "parts": [{"epoch": EPOCH, "sealed": BASE64}],
+}
+SEGMENT = {"name": SEGMENT_NAME, "size": SIZE, "rows": COUNT, "first": HEX, "last": HEX, "kind": "base|delta"}
+PART = {
+    "collection": TITLE, "generation": NUMBER, "kind": "base|delta|same", "base": PLACE, "rows": COUNT,
+    "schema": {
+        "columns": [(TEXT, "|".join(["mixed", *TYPES]), TEXT)], "key": [TEXT], "references": [([TEXT], TEXT, [TEXT])],
+    },
+    "fingerprint": HASH, "segments": [SEGMENT], "counts": {"new": COUNT, "changed": COUNT, "gone": COUNT},
+    "position": TEXT, "taken": TIME, "coverage": either("complete|unproven", {"gaps": [TEXT]}),
+    "dropped": lambda value: isinstance(value, bool),
+}
+# fmt: on
+
+
+def parsed(data: bytes, shape: Json, name: str) -> Json:
+    """The JSON in these bytes; Damaged unless they are its one canonical form and it has the shape: section 7.1."""
+    try:
+        value = json.loads(data.decode()) if len(data) <= 2 * CONTROL_MAX else None
+        form = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"{name}: not JSON: {error}") from error
+    if form != data or not isinstance(value, dict) or (shape is not ENVELOPE and len(data) > CONTROL_MAX):
+        raise Damaged(f"{name}: not canonical JSON, or too large")
+    wrong = {*value} ^ {*shape} or {field for field in shape if not fits(value[field], shape[field])}
+    if wrong:
+        raise Damaged(f"{name}: not of format 1: {', '.join(sorted(wrong))}")
+    return value
+
+
+def signed_payload(data: bytes, kind: str, keys: Mapping[str, str], name: str) -> tuple[bytes, set[str]]:
+    """The payload of an envelope that nobody but these keys signed, and which of them did: section 7.2."""
+    envelope = parsed(data, ENVELOPE, name)
+    payload, form = b64decode(envelope["payload"]), f"application/vnd.holdfast.{kind}+json"
+    signers = [each["keyid"] for each in envelope["signatures"]]
+    if envelope["payloadType"] != form or signers != sorted(set(signers)):
+        raise Damaged(f"{name}: not an envelope of kind {kind}")
+    said = b"DSSEv1 %d %s %d %s" % (len(form), form.encode(), len(payload), payload)
+    for each in envelope["signatures"]:
+        public = bytes.fromhex(keys.get(each["keyid"], ""))
+        if hashlib.sha256(public).hexdigest() != each["keyid"]:
+            raise Damaged(f"{name}: signed by the unknown key {each['keyid'][:16]}…")
+        if Ed25519PublicKey is not None:
+            try:
+                Ed25519PublicKey.from_public_bytes(public).verify(b64decode(each["sig"]), said)
+            except (InvalidSignature, ValueError) as error:
+                raise Damaged(f"{name}: its signature is wrong") from error
+    return payload, set(signers)
+
+
+# ---- Sites, trust and history: sections 1, 6 and 7.5
+
+# Every name ends in its hash.
+NAME = re.compile(f"trust/[0-9]{{8}}-{HASH}|{KEY_NAME}|{SEGMENT_NAME}|(commits|events)/{STREAM}/[0-9]{{12}}-{HASH}")
+
+
+class Sites:
+    """All sites together: a name is read from the first that holds it intact; `faults` says what was not."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.names = {folder: {*self._list(folder)} for folder in folders}
+        self.faults: dict[str, None] = {}
+
+    def under(self, prefix: str) -> list[str]:
+        """Every good name that begins so, at any site, ascending."""
+        every = {name for names in self.names.values() for name in names if name.startswith(prefix)}
+        return sorted(name for name in every if NAME.fullmatch(name))
+
+    def read(self, name: str) -> bytes:
+        for folder, names in self.names.items():
+            try:
+                if name in names:
+                    return self.read_at(folder, name)
+            except Damaged as error:
+                self.faults[str(error)] = None
+        raise Damaged(f"{name}: no site that was named holds it intact")
+
+    def read_at(self, folder: Path, name: str) -> bytes:
+        path = folder / name
+        try:
+            size_max = SEGMENT_MAX if name.startswith("objects/") else 2 * CONTROL_MAX
+            is_sane = path.is_file() and not path.is_symlink() and path.stat().st_size <= size_max
+            data = path.read_bytes() if is_sane else b""
+        except OSError as error:
+            raise Damaged(f"{path}: can't be read: {error.strerror}") from error
+        if hashlib.sha256(data).hexdigest() != name[-64:]:
+            raise Damaged(f"{path}: its SHA-256 is not its name")
+        return data
+
+    def _list(self, folder: Path) -> Iterator[str]:
+        if not folder.is_dir():
+            raise Misused(f"there is no folder {folder}")
+        for at, _, files in os.walk(folder):
+            names = (Path(at, file).relative_to(folder).as_posix() for file in files)
+            yield from (name for name in names if not name.startswith(("tmp/.tmp-", "quarantine/")))
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit that counts: its place, the hash ("": it is the very first) and place of the one before, its clock."""
+
+    name: str
+    payload: Json
+    place: tuple[str, int]
+    before: tuple[str, tuple[str, int]]
+    clock: datetime
+
+
+def load_trust(sites: Sites, vault: str) -> tuple[Json, list[str], list[str]]:
+    """The newest trust document that is reached, the names on the way, and what does not follow: section 6."""
+    document, reached, refused = Json(), list[str](), list[str]()
+    for name in sites.under("trust/"):
+        try:
+            is_first = name == f"trust/00000001-{vault}"
+            if is_first == bool(document):
+                raise Damaged(f"{name}: not a trust document of this vault")
+            document = next_trust(document, sites.read(name), name)
+            reached.append(name)
+        except Damaged as error:
+            if is_first:
+                raise
+            refused.append(str(error))
+    return document, reached, refused
+
+
+def next_trust(current: Json, data: bytes, name: str) -> Json:
+    """The trust document after the current one (none: the first), signed by the root thresholds of both."""
+    following = parsed(b64decode(parsed(data, ENVELOPE, name)["payload"]), TRUST, name)
+    roles, version = following["roles"], following["version"]
+    if version != int(name[6:14]) or version != (current["version"] + 1 if current else 1):
+        raise Damaged(f"{name}: version {version} does not follow")
+    roots = [document["roles"]["root"] for document in (current, following) if document]
+    _, signers = signed_payload(data, "trust", {k: v for root in roots for k, v in root["keys"].items()}, name)
+    if any(len(signers & set(root["keys"])) < root["threshold"] for root in roots):
+        raise Damaged(f"{name}: signed by too few root keys")
+    keys = [*roles["root"]["keys"].items(), *roles["writer"]["keys"].items()]
+    public = [key for _, key in keys] + [reader["key"] for reader in roles["reader"]]
+    is_named = all(hashlib.sha256(bytes.fromhex(key)).hexdigest() == keyid for keyid, key in keys)
+    if not is_named or len(set(public)) != len(public) or not roles["custodian"]["recipients"]:
+        raise Damaged(f"{name}: a key stands in two roles or under a wrong keyid, or there is no custodian")
+    return following
+
+
+def read_commit(sites: Sites, name: str, writers: Mapping[str, str], vault: str) -> Commit:
+    """The commit under this name, if it counts: sections 7.3 and 7.5."""
+    body, signers = signed_payload(sites.read(name), "commit", writers, name)
+    payload = parsed(body, COMMIT, name)
+    place, follows, is_first = (payload["stream"], payload["sequence"]), payload["follows"], payload["sequence"] == 1
+    if (*place, {payload["writer"]}, payload["vault"]) != (name.split("/")[1], int(name[-77:-65]), signers, vault):
+        raise Damaged(f"{name}: of another place, writer or vault than it claims")
+    names, epochs = [each for each, _ in payload["objects"]], [part["epoch"] for part in payload["parts"]]
+    if is_first != (payload["parent"] is None) or (follows and not is_first):
+        raise Damaged(f"{name}: only the first commit of a stream has no parent and may follow another stream")
+    if len({*names}) != len(names) or len(names) > 10_000 or len({*epochs}) != len(epochs):
+        raise Damaged(f"{name}: an object or epoch is named twice, or there are too many")
+    if not {*epochs} <= {*payload["epochs"]}:
+        raise Damaged(f"{name}: a part has no epoch")
+    before = (payload["parent"] or "", (place[0], place[1] - 1))
+    if follows:
+        before = (follows["sha256"], (follows["stream"], follows["sequence"]))
+    try:
+        return Commit(name, payload, place, before, datetime.fromisoformat(payload["clock"][:-1]).replace(tzinfo=UTC))
+    except ValueError as error:
+        raise Damaged(f"{name}: not of format 1: clock: {error}") from error
+
+
+def history_of(commits: Sequence[Commit], now: datetime, pin: str) -> tuple[list[Commit], list[str]]:
+    """The commits in order as far as that is certain, or up to the pinned one, and what is wrong: section 7.5."""
+    known = {commit.name[-64:]: commit for commit in commits}
+    places, following = defaultdict(list), defaultdict(list)
+    for commit in commits:
+        places[commit.place].append(commit)
+        following[commit.before[0]].append(commit)
+    wrong: dict[str, str] = {}
+    for rivals in [*places.values(), *following.values()]:
+        if len(rivals) > 1:
+            wrong |= {commit.name: f"fork: {len(rivals)} commits claim one place" for commit in rivals}
+    for commit in commits:
+        sha256, place = commit.before
+        before = known.get(sha256)
+        if sha256 and before is None:
+            wrong[commit.name] = "forged: no such parent" if place in places else "gap: the commit before is at no site"
+        elif before and before.place != place:
+            wrong[commit.name] = "forged: its parent is not the commit before it"
+        elif (before and commit.clock < before.clock) or commit.clock > now + timedelta(days=1):
+            wrong[commit.name] = "clock: it claims a time that can't be true"
+    line = [commit for commit in commits if pin and commit.name[-64:].startswith(pin)]
+    if pin and len(line) != 1:
+        raise Misused(f"{len(line)} commits have a SHA-256 that begins with {pin}")
+    while line and (before := known.get(line[0].before[0])) and before.place == line[0].before[1]:
+        line.insert(0, before)
+    after = [] if pin else following[""]
+    while len(after) == 1 and after[0].name not in wrong:
+        line.append(after[0])
+        after = following[after[0].name[-64:]]
+    return line, [f"{name}: {why}" for name, why in sorted(wrong.items())]
+
+
+# ---- Parts, segments and records: sections 4, 5 and 7.4
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment, and how to read it: its epoch and schema, the number of its commit, the columns that still count."""
+
+    ref: Json
+    epoch: str
+    schema: Schema
+    number: int
+    told: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A collection at a commit: its part, and the segments that make it up, oldest first."""
+
+    part: Json
+    schema: Schema
+    segments: tuple[Segment, ...]
+
+
+class Vault:
+    """One vault at some sites, opened with one identity."""
+
+    def __init__(self, sites: Sites, identity: str, vault: str, pin: str) -> None:
+        self.sites = sites
+        self._identity = pyrage.x25519.Identity.from_str(identity)
+        self._epochs: dict[str, Any] = {}
+        self._read: dict[str, dict[str, tuple[str, Json]]] = {}
+        self.trust, self.called, refused = load_trust(sites, vault)
+        self.wrong = [f"foreign: {each}" for each in refused]
+        self.commits: list[Commit] = []
+        for name in sites.under("commits/"):
+            try:
+                self.commits.append(read_commit(sites, name, self.trust["roles"]["writer"]["keys"], vault))
+            except Damaged as error:
+                self.wrong.append(str(error))
+        self.line, found = history_of(self.commits, datetime.now(UTC), pin)
+        self.wrong += found
+
+    def number_at(self, at: str | None) -> int:
+        """The number of a commit: as given, or of the newest that is not later than a time, or of the newest."""
+        try:
+            wanted = None if at is None or at.isdecimal() else datetime.fromisoformat(at).astimezone()
+        except ValueError as error:
+            raise Misused(f"{at!r} is neither a number nor a time such as 2026-03-01T09:00Z") from error
+        number = sum(commit.clock <= wanted for commit in self.line) if wanted else int(at or len(self.line))
+        if not 1 <= number <= len(self.line):
+            raise Misused(f"there is no commit {at or ''}: the history holds {len(self.line)}")
+        return number
+
+    def collections(self, number: int) -> tuple[dict[str, Collection], int]:
+        """The collections at a commit that our identity opens, by name, and the number of those it does not."""
+        parts = self._parts(self.line[number - 1])
+        found, closed = dict[str, Collection](), len(self.line[number - 1].payload["parts"]) - len(parts)
+        for name, (_, part) in sorted(parts.items()):
+            segments = self._segments(part, number) if not part["dropped"] else None
+            if segments is not None:
+                found[name] = Collection(part, schema_of(part), segments)
+            closed += segments is None and not part["dropped"]
+        if closed and str(self._identity.to_public()) in self.trust["roles"]["custodian"]["recipients"]:
+            self.wrong.append(f"{closed} collections can't be opened, though this is a custodian's key")
+        return found, closed
+
+    def records(self, collection: Collection) -> Iterator[Row]:
+        """Every record, ascending by key; Damaged, after the last one at the latest, if they are not what is signed."""
+        part, schema = collection.part, collection.schema
+        found, last = Fingerprint(schema), b""
+        for key, row in self._merged(collection):
+            digest = found.digest(row)
+            if key <= last or (key != key_of(row, schema) if schema.key else key[:32] != digest):
+                raise Damaged(f"{part['collection']}: a record lies under a wrong key, or out of order")
+            found.add(key, digest)
+            last = key
+            yield row
+        if (found.rows, found.hex()) != (part["rows"], part["fingerprint"]):
+            raise Damaged(f"{part['collection']}: its {found.rows} records have not the fingerprint that was signed")
+
+    def _merged(self, collection: Collection) -> Iterator[tuple[bytes, Row]]:
+        """The base overlaid by the deltas, the latest row of a key wins: section 5.3."""
+        overlay: dict[bytes, Row | None] = {}
+        last = (0, b"")
+        for segment in collection.segments:
+            for key, row in self._rows(segment, collection.schema) if segment.ref["kind"] == "delta" else ():
+                if (segment.number, key) <= last:
+                    raise Damaged(f"{segment.ref['name']}: its keys do not ascend")
+                overlay[key], last = row, (segment.number, key)
+        waiting = sorted(overlay, reverse=True)
+        for segment in collection.segments:
+            for key, row in self._rows(segment, collection.schema) if segment.ref["kind"] == "base" else ():
+                while waiting and waiting[-1] <= key:
+                    if (changed := overlay[found := waiting.pop()]) is not None:
+                        yield found, changed
+                if key not in overlay and row is not None:
+                    yield key, row
+        yield from ((key, changed) for key in reversed(waiting) if (changed := overlay[key]) is not None)
+
+    def _rows(self, segment: Segment, wanted: Schema) -> Iterator[tuple[bytes, Row | None]]:
+        """The rows of a segment under their keys, in the wanted schema; None where deleted: sections 5.1 and 5.4."""
+        ref, name, is_delta = segment.ref, segment.ref["name"], segment.ref["kind"] == "delta"
+        plain = self._decrypt(segment.epoch, self.sites.read(name), name)
+        try:
+            table = pa.parquet.ParquetFile(pa.BufferReader(plain)).read(use_threads=False)
+            table.validate(full=True)
+        except (pa.ArrowException, OSError) as error:
+            raise Damaged(f"{name}: not a Parquet file: {error}") from error
+        expected = [(column, storage_of(kind)) for column, kind in segment.schema.columns]
+        expected += [("holdfast:op", pa.int8())] * is_delta
+        expected += [("holdfast:key", pa.binary())] * (is_delta or not wanted.key)
+        if any(table.column_names.count(each) != 1 or table.column(each).type != kind for each, kind in expected):
+            raise Damaged(f"{name}: a column is missing, or of a wrong type")
+        held, cells = dict(segment.schema.columns), list[list[Value]]()
+        for column, kind in wanted.columns:
+            if column not in segment.told:
+                cells.append([None] * table.num_rows)
+            elif kind in (held[column], "mixed"):
+                cells.append(values_of(table.column(column), held[column]))
+            else:
+                raise Damaged(f"{name}: column {column} is {held[column]}, which can't become {kind}")
+        rows = list(zip(*cells, strict=True))
+        ops = table.column("holdfast:op").to_pylist() if is_delta else [1] * len(rows)
+        has_keys = is_delta or not wanted.key
+        keys = table.column("holdfast:key").to_pylist() if has_keys else [key_of(row, wanted) for row in rows]
+        if table.num_rows != ref["rows"] or len(rows) != ref["rows"] or None in keys or not {*ops} <= {1, 2, 3}:
+            raise Damaged(f"{name}: its rows, keys or operations are not as they must be")
+        if rows and ref["last"] and not (ref["first"] <= keys[0].hex() and keys[-1].hex() <= ref["last"]):
+            raise Damaged(f"{name}: its first or last key is not what its part says")
+        yield from ((key, None if op == 3 else row) for key, op, row in zip(keys, ops, rows, strict=True))
+
+    def _segments(self, wanted: Json, number: int) -> tuple[Segment, ...] | None:
+        """The segments of a generation up to a commit (section 5.3); None if a part on the way is closed to us."""
+        places = {commit.place: at for at, commit in enumerate(self.line[:number])}
+        start = places.get((wanted["base"]["stream"], wanted["base"]["sequence"]))
+        if start is None:
+            raise Damaged(f"{wanted['collection']}: the commit that began its generation is not in the history")
+        found: list[Segment] = []
+        told = frozenset(schema_of(wanted).names)
+        for at in range(number - 1, start - 1, -1):
+            parts = self._parts(self.line[at])
+            epoch, part = parts.get(wanted["collection"], ("", Json(kind="", generation=0)))
+            if not epoch and len(parts) < len(self.line[at].payload["parts"]):
+                return None
+            is_same = part["generation"] == wanted["generation"] and part["base"] == wanted["base"]
+            if not is_same or (part["kind"] == "base") != (at == start):
+                raise Damaged(f"{wanted['collection']}: commit {at + 1} breaks its generation")
+            told &= frozenset(schema_of(part).names)
+            found[:0] = [Segment(ref, epoch, schema_of(part), at, told) for ref in part["segments"]]
+        return tuple(found)
+
+    def _parts(self, commit: Commit) -> dict[str, tuple[str, Json]]:
+        """The parts of a commit that our identity opens, by collection, each with its epoch: section 7.4."""
+        if commit.name in self._read:
+            return self._read[commit.name]
+        found: dict[str, tuple[str, Json]] = {}
+        objects = dict(commit.payload["objects"])
+        for sealed in commit.payload["parts"]:
+            epoch, name = sealed["epoch"], f"{commit.name}, part {sealed['epoch']}"
+            if self._open(epoch, commit.payload["epochs"][epoch]):
+                part = parsed(self._decrypt(epoch, b64decode(sealed["sealed"]), name), PART, name)
+                schema = schema_of(part)
+                refs = part["segments"]
+                if any(objects.get(ref["name"]) != ref["size"] or ref["kind"] != part["kind"] for ref in refs):
+                    raise Damaged(f"{name}: a segment is not among the objects of the commit, or of another kind")
+                if len({*schema.names}) != len(schema.names) or not {*schema.key} <= {*schema.names}:
+                    raise Damaged(f"{name}: its schema contradicts itself")
+                if part["collection"] in found:
+                    raise Damaged(f"{name}: a second part for {part['collection']}")
+                found[part["collection"]] = (epoch, part)
+        self._read[commit.name] = found
+        return found
+
+    def _open(self, epoch: str, recipient: str) -> bool:
+        """Whether our identity opens this epoch, by one of its key objects: section 4."""
+        if epoch not in self._epochs:
+            self._epochs[epoch] = None
+            for name in self.sites.under(f"keys/{epoch}/"):
+                try:
+                    key = parsed(pyrage.decrypt(self.sites.read(name), [self._identity]), KEY_OBJECT, name)
+                    identity = pyrage.x25519.Identity.from_str(key["identity"])
+                    told = (str(identity.to_public()), key["recipient"], key["epoch"])
+                    own = hashlib.sha256(recipient.encode()).hexdigest()[:32]
+                    if told != (recipient, recipient, epoch) or own != epoch:
+                        raise Damaged(f"{name}: forged: not the key that a signed commit names")
+                    self._epochs[epoch] = identity
+                except pyrage.DecryptError:
+                    continue  # it is for others
+                except (Damaged, pyrage.IdentityError) as error:
+                    self.wrong.append(f"{name}: {error}")
+        return self._epochs[epoch] is not None
+
+    def _decrypt(self, epoch: str, data: bytes, name: str) -> bytes:
+        try:
+            return bytes(pyrage.decrypt(data, [self._epochs[epoch]]))
+        except pyrage.DecryptError as error:
+            raise Damaged(f"{name}: can't be decrypted: {error}") from error
+
+
+def schema_of(part: Json) -> Schema:
+    columns = tuple((name, kind) for name, kind, _ in part["schema"]["columns"])
+    return Schema(columns, tuple(part["schema"]["key"]))
+
+
+# ---- Export
+
+
+def export(vault: Vault, number: int, out: Path, form: str, chosen: Sequence[str]) -> None:
+    """Write records to OUT: it appears when all of it is proven, or not at all."""
+    found, closed = vault.collections(number)
+    if unknown := sorted(set(chosen) - set(found)):
+        raise Misused(f"there is no collection {unknown[0]} at commit {number}, but: {', '.join(found)}")
+    if os.path.lexists(out) or not out.parent.is_dir():
+        raise Misused(f"{out} exists and is not overwritten, or has no folder to be in")
+    if closed:
+        note(f"{closed} collections are left out: they are closed to this key")
+    wanted = {name: collection for name, collection in found.items() if name in (chosen or found)}
+    partial = out.with_name(out.name + ".partial")
+    try:
+        if form == "sqlite":
+            export_sqlite(vault, found, wanted, partial)
+        elif len(chosen) == 1:
+            export_file(vault, wanted[chosen[0]], partial, form)
+        else:
+            partial.mkdir()
+            for name, collection in wanted.items():
+                export_file(vault, collection, partial / f"{quote(name, safe=' ')}.{form}", form)
+        partial.rename(out)
+    except (sqlite3.Error, pa.ArrowException, OSError) as error:
+        raise Misused(f"{out} can't be written as {form}: {error}") from error
+    finally:
+        shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
+
+
+def export_file(vault: Vault, collection: Collection, path: Path, form: str) -> None:
+    """Parquet: columns in their Arrow storage, mixed ones with tags. CSV: text, with bytes in hexadecimal."""
+    columns, rows, is_csv = collection.schema.columns, vault.records(collection), form == "csv"
+    as_text = [is_csv and storage_of(kind) in (pa.binary(), pa.binary(16)) for _, kind in columns]
+    kinds = [pa.string() if texts else storage_of(kind) for texts, (_, kind) in zip(as_text, columns, strict=True)]
+    arrow = pa.schema([pa.field(name, kind) for (name, _), kind in zip(columns, kinds, strict=True)])
+    with pa.csv.CSVWriter(path, arrow) if is_csv else pa.parquet.ParquetWriter(path, arrow) as writer:
+        while batch := list(islice(rows, 8192)):
+            arrays = []
+            for cells, (_, kind), texts in zip(zip(*batch, strict=True), columns, as_text, strict=True):
+                if kind == "mixed" and not texts:
+                    arrays.append(pa.array(cells, pa.binary()))
+                    continue
+                plain = [None if cell is None else python_of(cell)[1] for cell in cells]
+                if texts:
+                    plain = [each.hex() if isinstance(each, bytes) else each for each in plain]
+                    plain = [None if each is None else str(each) for each in plain]
+                arrays.append(pa.array(plain, COUNTS.get(kind)).cast(pa.string() if texts else storage_of(kind)))
+            writer.write_table(pa.Table.from_arrays(arrays, schema=arrow))
+
+
+def export_sqlite(vault: Vault, found: Mapping[str, Collection], wanted: Mapping[str, Collection], path: Path) -> None:
+    """The database built again from its definitions: appendix A."""
+    if "sqlite:schema" not in found or "sqlite:pragma" not in found:
+        raise Misused("these collections are not those of a SQLite database: export parquet or csv")
+    schema, pragma = (plain_records(vault, found[f"sqlite:{name}"]) for name in ("schema", "pragma"))
+    made: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for kind, name, table, sql, _ in sorted(schema, key=lambda row: (row[2].lower(), row[4])):
+        if len(wanted) == len(found) or (table in wanted and kind in ("table", "index")):
+            made["virtual" if re.match(r"(?i)\s*create\s+virtual", sql) else kind].append((quoted(name), sql))
+    if len(wanted) < len(found):
+        note("only the tables named, with their indexes")
+    left = {name: collection for name, collection in wanted.items() if not name.startswith("sqlite:")}
+    settings: dict[str, str] = dict(pragma)
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        for name in {"page_size", "encoding", "auto_vacuum"}.intersection(settings):
+            database.execute(f"PRAGMA {name} = {quoted(settings[name])}")
+        database.execute("PRAGMA ignore_check_constraints = ON")
+        database.execute("BEGIN")
+        for _, sql in made["table"]:
+            database.execute(sql)
+        fill(vault, database, left)
+        for name, sql in made["virtual"]:
+            attempt(database, sql, f"the virtual table {name} can't be made here")
+        fill(vault, database, left)  # the content tables of full-text tables
+        for _, sql in made["index"] + made["view"]:
+            database.execute(sql)
+        for name, _ in made["virtual"]:
+            attempt(database, f"INSERT INTO {name} ({name}) VALUES ('rebuild')", f"the contents of {name} are not kept")
+        for _, sql in made["trigger"]:
+            database.execute(sql)
+        if "sqlite:sequence" in wanted:
+            # SQLite makes its table of counters with the first such table, and keeps it for ever.
+            database.execute('CREATE TABLE "holdfast counted" (id INTEGER PRIMARY KEY AUTOINCREMENT)')
+            database.execute('DROP TABLE "holdfast counted"')
+            fill(vault, database, {"sqlite_sequence": wanted["sqlite:sequence"]})
+        for name in ("application_id", "user_version"):
+            database.execute(f"PRAGMA {name} = {int(settings.get(name, 0))}")
+        database.execute("ANALYZE" if settings.get("statistics") == "yes" else "SELECT 1")
+        database.execute("COMMIT")
+        database.execute(f"PRAGMA journal_mode = {quoted(settings.get('journal_mode', 'delete'))}")
+    if left:
+        raise Damaged(f"no table could be made for the records of {', '.join(left)}")
+
+
+def plain_records(vault: Vault, collection: Collection) -> list[list[Any]]:
+    """All records of a small collection as Python values."""
+    return [[None if cell is None else python_of(cell)[1] for cell in row] for row in vault.records(collection)]
+
+
+def fill(vault: Vault, database: sqlite3.Connection, left: dict[str, Collection]) -> None:
+    """Write the records of each collection whose table is there by now, and take it off the list."""
+    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    for name in tables.intersection(left):
+        collection = left.pop(name)
+        columns = ", ".join(map(quoted, collection.schema.names))
+        # Text that is not valid goes in as bytes; what a new full-text table put there itself goes out.
+        cells = ", ".join("iif(?, CAST(? AS TEXT), ?)" for _ in collection.schema.columns)
+        rows = ([part for cell in row for part in bound(name, cell)] for row in vault.records(collection))
+        database.execute(f"DELETE FROM {quoted(name)}")
+        database.executemany(f"INSERT INTO {quoted(name)} ({columns}) VALUES ({cells})", rows)
+
+
+def bound(collection: str, value: Value) -> tuple[bool, Any, Any]:
+    kind, plain = ("bytes", None) if value is None else python_of(value)
+    if kind not in ("int", "float", "text", "rawtext", "bytes"):
+        raise Misused(f"{collection} holds a value of type {kind}, which SQLite has not: export parquet or csv")
+    return kind == "rawtext", plain, plain
+
+
+def attempt(database: sqlite3.Connection, sql: str, otherwise: str) -> None:
+    try:
+        database.execute(sql)
+    except sqlite3.Error as error:
+        note(f"{otherwise}: {error}")
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+# ---- The command line
+
+
+def open_vault(card: Path, folders: Sequence[Path], pin: str = "") -> Vault:
+    """The vault of a recovery card, or of a bare identity, at these sites: section 6.2."""
+    try:
+        text = card.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misused(f"the card {card} can't be read: {error}") from error
+    keys = {each.upper() for each in re.findall(r"(?i)AGE-SECRET-KEY-1[0-9A-Z]+", text)}
+    vaults = {each.lower() for each in re.findall(rf"(?i)\bvault:\s*({HASH})\b", text)}
+    sites = Sites([*{folder.resolve(): None for folder in folders}])
+    held = {name[-64:] for name in sites.under("trust/00000001-")}
+    if len(keys) != 1 or len(vaults or held) != 1:
+        raise Misused(f"{card} holds {len(keys)} keys, and {len(vaults or held)} vaults are named; it must be one each")
+    (wanted,) = vaults or held
+    if held and wanted not in held:
+        raise Misused(f"the card is for vault {wanted[:16]}…, the sites hold {', '.join(each[:16] for each in held)}…")
+    if not held:
+        raise Damaged(f"no site that was named holds the trust document of vault {wanted[:16]}…")
+    try:
+        vault = Vault(sites, keys.pop(), wanted, pin)
+    except pyrage.IdentityError as error:
+        raise Misused(f"the key on {card} is not complete: {error}") from error
+    if vault.line and vault.line[-1].payload["parts"] and not vault.collections(len(vault.line))[0]:
+        raise Misused(f"the key on {card} opens nothing in this vault")
+    return vault
+
+
+def show(vault: Vault, at: str | None) -> None:
+    """Print the history, and the collections at one commit."""
+    print(f"vault {vault.called[0][-64:]} {vault.trust['name']!r}, begun {vault.trust['created']}")
+    for number, commit in enumerate(vault.line, 1):
+        holding = sum(commit.name in names for names in vault.sites.names.values())
+        place = f"stream {commit.place[0]} {commit.place[1]}"
+        print(f"commit {number}  {commit.payload['clock']}  {place}  at {holding} of {len(vault.sites.names)} sites")
+        print(f"  {commit.name[-64:]}")
+    number = vault.number_at(at)
+    found, closed = vault.collections(number)
+    print(f"at commit {number}, with {closed} collections closed to this key:")
+    for name, collection in found.items():
+        part, key = collection.part, ", ".join(collection.schema.key) or "none"
+        print(f"{name}  {part['rows']} records  key {key}  fingerprint {part['fingerprint']}")
+        for gap in part["coverage"]["gaps"] if isinstance(part["coverage"], dict) else ():
+            print(f"  not covered: {gap}")
+
+
+def verify(vault: Vault, at: str | None) -> None:
+    """Read every byte at every site, hold it against what is signed, and prove every record at one commit."""
+    called = {*vault.called, *(name for name, _ in vault.trust["journal"]["keys"])}
+    called |= {name for commit in vault.commits for name in (commit.name, *dict(commit.payload["objects"]))}
+    for folder, names in vault.sites.names.items():
+        for name in sorted(names):
+            try:
+                if NAME.fullmatch(name):
+                    vault.sites.read_at(folder, name)
+                else:
+                    note(f"{folder / name} is no name of the vault's")
+            except Damaged as error:
+                vault.wrong.append(str(error))
+        vault.wrong += [f"{folder / name}: missing: a signed object calls for it" for name in sorted(called - names)]
+        print(f"{folder}: {len(names)} objects read")
+    number = vault.number_at(at)
+    found, closed = vault.collections(number)
+    for name, collection in found.items():
+        try:
+            print(f"{name}: {sum(1 for _ in vault.records(collection))} records proven")
+        except Damaged as error:
+            vault.wrong.append(str(error))
+    print(f"commit {number} of {len(vault.line)} read: {len(found)} collections, {closed} closed to this key")
+
+
+def note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Read a Holdfast vault without Holdfast.")
+    parser.add_argument("--card", type=Path, required=True, help="the recovery card, or a file with a reader's key")
+    parser.add_argument("--site", type=Path, action="append", required=True, help="the folder of a site; repeat it")
+    parser.add_argument("--pin", default="", help="SHA-256 (or its beginning) of the commit to end the history with")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("list", "verify", "export"):
+        command = commands.add_parser(name)
+        command.add_argument("--at", help="a number that list shows, or a time (default: the newest commit)")
+    command.add_argument("out", type=Path)
+    command.add_argument("--collection", action="append", default=[], help="only this one; repeat it")
+    command.add_argument("--format", choices=("parquet", "csv", "sqlite"), default="parquet")
+    options = parser.parse_args()
+    vault, wrong, code = None, list[str](), 0
+    try:
+        if Ed25519PublicKey is None:
+            note("signatures not checked: install cryptography")
+        vault = open_vault(options.card, options.site, options.pin)
+        if sum(vault.line[-1].name in names for names in vault.sites.names.values() if vault.line) < 2:
+            note("freshness unproven: no second site holds the newest commit; there may be newer ones elsewhere")
+        if options.command == "list":
+            show(vault, options.at)
+        elif options.command == "verify":
+            verify(vault, options.at)
+        else:
+            export(vault, vault.number_at(options.at), options.out, options.format, options.collection)
+    except Misused as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 2
+    except Damaged as error:
+        wrong = [str(error)]
+    for fault in vault.sites.faults if vault else ():
+        note(f"{fault}; another site may hold it")
+    for each in dict.fromkeys([*(vault.wrong if vault else ()), *wrong]):
+        print(f"damaged: {each}", file=sys.stderr)
+        code = 7
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
