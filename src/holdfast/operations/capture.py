@@ -86,7 +86,8 @@ def capture(vault: Vault, key: SigningKey, reader: Reader, state: Path, emit: Em
         event = _event(prepared, taken, position, stored, time.monotonic() - began)
         _tell(index, writer, appended.receipts(event.at), event)
         index.compact()
-    failed = {**upload.failed, **appended.failed}
+    # Where the upload failed already, what the append met is only its consequence.
+    failed = {**appended.failed, **upload.failed}
     return Captured(
         event, tuple(each.outcome for each in taken), tuple(s.name for s in appended.held), failed, tuple(notes)
     )
