@@ -69,14 +69,17 @@ def _play_holdfast(work: Path, shops: Path, rounds: _Rounds) -> None:
 
 
 def _play_restic(work: Path, shops: Path, rounds: _Rounds) -> None:
-    secret = {"RESTIC_PASSWORD": "bench", "RESTIC_REPOSITORY": str(work / "repository"), "RESTIC_CACHE_DIR": str(work / "cache")}
+    repository = work / "repository"
+    secret = {"RESTIC_PASSWORD": "bench", "RESTIC_REPOSITORY": str(repository), "RESTIC_CACHE_DIR": str(work / "cache")}
     capture = 'sqlite3 shop.db ".backup copy.db" && restic --quiet backup copy.db'
     _fresh_shop(shops / "first.db", work)
     measured("restic init --repository-version 2", folder=work, environment=secret)
-    _note(rounds, "first-capture", measured(capture, folder=work, environment=secret), stored_bytes(work / "repository"))
-    before = stored_bytes(work / "repository")
+    first = measured(capture, folder=work, environment=secret)
+    before = stored_bytes(repository)
+    _note(rounds, "first-capture", first, before)
     _fresh_shop(shops / "next.db", work)
-    _note(rounds, "next-capture", measured(capture, folder=work, environment=secret), stored_bytes(work / "repository") - before)
+    following = measured(capture, folder=work, environment=secret)
+    _note(rounds, "next-capture", following, stored_bytes(repository) - before)
     _note(rounds, "verify", measured("restic --quiet check --read-data", folder=work, environment=secret))
     _note(rounds, "restore", measured("restic --quiet restore latest --target out", folder=work, environment=secret))
     _check(next((work / "out").rglob("copy.db")), shops / "next.db")
@@ -102,7 +105,8 @@ def _lines(figures: dict[str, _Rounds]) -> list[Line]:
         for side, peer in peers.items():
             name = f"{step}.{kind}"
             unit = "bytes" if kind == "stored" else "s"
-            lines.append(Line(f"ground.{name}", unit, peer, tuple(figures["holdfast"][name]), tuple(figures[side][name])))
+            ours, theirs = tuple(figures["holdfast"][name]), tuple(figures[side][name])
+            lines.append(Line(f"ground.{name}", unit, peer, ours, theirs))
     for what in ("capture", "restore", "compare"):
         ours = tuple(figures["holdfast"][f"memory.{what}"])
         lines.append(Line(f"ground.memory.{what}", "MB", "limit of 512 MB", ours, (MEMORY_LIMIT_MB,)))

@@ -34,8 +34,8 @@ class Line:
 def print_line(line: Line) -> None:
     """One JSON object on stdout."""
     figures = {"ours": round(median(line.ours), 3), "theirs": round(median(line.theirs), 3)}
-    print(json.dumps({"name": line.name, "unit": line.unit, "peer": line.peer, **figures, "times_better": round(line.times_better, 3)}))
-    sys.stdout.flush()
+    facts = {"name": line.name, "unit": line.unit, "peer": line.peer, **figures}
+    print(json.dumps({**facts, "times_better": round(line.times_better, 3)}), flush=True)
 
 
 def print_table(lines: list[Line]) -> None:

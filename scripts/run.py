@@ -20,7 +20,7 @@ from typing import Any
 from holdfast.sample import destroy, make_shop, trade
 
 SITES = ("me=sites/office", "accountant=sites/accountant", "hoster=sites/hoster")
-HOLDFAST = Path(sys.executable).parent / "holdfast"
+HOLDFAST = str(Path(sys.executable).parent / "holdfast")
 
 
 class Story:
@@ -29,6 +29,7 @@ class Story:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.broken: list[str] = []
+        self.flipped: list[str] = []
 
     def tell(self, text: str) -> None:
         """A sentence between commands."""
@@ -44,7 +45,8 @@ class Story:
         """The facts of a command as JSON, not shown."""
         words = [HOLDFAST, *command.split(), "--json"]
         done = subprocess.run(words, cwd=self.folder, check=False, capture_output=True, text=True)
-        return json.loads(done.stdout.splitlines()[-1])
+        facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return facts
 
     def hold(self, is_true: bool, claim: str) -> None:
         """A claim the story stands on."""
@@ -109,7 +111,7 @@ def disaster(story: Story) -> None:
         path.chmod(0o644)
         path.write_bytes(data)
     print(f"  sites/hoster: one bit flipped in each of {len(chosen)} objects")
-    story.flipped = sorted(path.name for path in chosen)  # type: ignore[attr-defined]
+    story.flipped = sorted(path.name for path in chosen)
 
 
 def find_and_heal(story: Story) -> None:
@@ -123,7 +125,7 @@ def find_and_heal(story: Story) -> None:
         for finding in site["findings"]
         if site["site"] == "hoster" and finding["kind"] == "damaged"
     }
-    story.hold(named == set(story.flipped), "verify names exactly the objects with a flipped bit")  # type: ignore[attr-defined]
+    story.hold(named == set(story.flipped), "verify names exactly the objects with a flipped bit")
     empty = [finding["kind"] for site in found["sites"] if site["site"] == "accountant" for finding in site["findings"]]
     story.hold("empty" in empty, "verify names the site that lost everything")
     story.tell("5. Heal puts it right from the site that is left.")
@@ -155,11 +157,12 @@ def close(story: Story, taken: datetime, figures: dict[str, float], seconds: flo
         for claim in story.broken:
             print(f"  not true: {claim}")
         return 1
-    print(f"  fingerprints of the shop and of the signed commit are equal, collection by collection")
+    print("  fingerprints of the shop and of the signed commit are equal, collection by collection")
     print(f"  RPO: work since the last capture was at risk, {lost:.0f} s here")
-    print(f"  RTO: {figures['records back']:.1f} s to put the lost records back, {figures['whole shop']:.1f} s for the whole shop")
+    records, whole = figures["records back"], figures["whole shop"]
+    print(f"  RTO: {records:.1f} s to put the lost records back, {whole:.1f} s for the whole shop")
     print(f"  one site of three was wiped and one lied; all three are whole again ({seconds:.0f} s in all)")
-    print(f"  look around in {story.folder}/: holdfast status, holdfast log, holdfast show orders, holdfast history orders 5")
+    print(f"  look around in {story.folder}/: holdfast status, holdfast log, holdfast history orders 5")
     return 0
 
 
