@@ -178,6 +178,16 @@ def test_records_that_are_gone_and_nothing_else_are_noticed(keeper: Keeper) -> N
     assert keeper.view(2) == {}
 
 
+def test_what_was_told_once_is_not_told_again(keeper: Keeper) -> None:
+    """After each capture the index holds what it saw, wherever in their groups records came, changed and went."""
+    notes: Notes = dict.fromkeys(range(50), "a")
+    keeper.capture(rows_of(notes))
+    for gone, changed, new in ((0, 1, -3), (12, 13, 60), (49, 48, 49)):
+        notes = {each: note for each, note in notes.items() if each != gone} | {changed: f"after {gone}", new: "new"}
+        assert keeper.capture(rows_of(notes)) != []
+        assert keeper.capture(rows_of(notes)) == []
+
+
 def test_a_column_of_another_name_or_type_is_no_unchanged_record(tmp_path: Path) -> None:
     """The same bytes under another name are other records: a renamed column must not pass by an equal seal."""
     rows: list[Row] = [{"id": each, "note": "a", "memo": "a"} for each in range(10)]

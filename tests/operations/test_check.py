@@ -93,6 +93,16 @@ def test_a_reader_that_read_every_byte_is_worth_more_than_the_writer(office: Off
     assert {site.grade for site in stands(office).sites} == {"observed"}
 
 
+def test_a_reader_vouches_for_no_site_that_holds_damage(office: Office) -> None:
+    """Who read wrong bytes at a site gives it no receipt, though every name is there."""
+    head = office.vault().head
+    assert head is not None
+    name = next(name for name, _ in head.commit.objects if "objects" in name)
+    office.objects("b")[name] = b"?" + office.objects("b")[name][1:]
+    checked(office, as_reader=True)
+    assert {site.report.site: site.grade for site in stands(office).sites} == {"a": "observed", "b": "self"}
+
+
 def test_damage_that_a_verification_found_is_open_until_it_is_mended(office: Office) -> None:
     """Names alone don't show it; the journal remembers."""
     head = office.vault().head

@@ -144,6 +144,13 @@ def test_a_run_is_durable_before_it_is_named(tmp_path: Path) -> None:
     assert disk.steps == [*written, "commit state.db", *written, "remove run", "remove run", "sync index"]
 
 
+def test_sqlite_syncs_each_change_of_the_pointers(tmp_path: Path) -> None:
+    """No disk of ours sees how SQLite writes state.db, so its setting must say it: every commit is synced."""
+    with Index.open(tmp_path) as index:
+        connection = index._database._connection
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
 def test_after_a_failed_write_an_open_index_refuses_to_go_on(tmp_path: Path) -> None:
     """Whether a failed commit is on disk is unknown, so nothing is built on it before the index is opened again."""
     disk = FaultyDisk(2, failing_disk)

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.errors import Damaged, Refused, Usage
+from holdfast.vault.coding import encode
+from holdfast.vault.format import KeyObject
 from holdfast.vault.keys import (
     Keyring,
     encrypt,
@@ -52,6 +54,11 @@ def test_a_forged_key_object_is_named_and_opens_nothing() -> None:
         keyring.offer(f"keys/{EPOCH.id}/{'0' * 64}", forged.key_object, EPOCH.recipient)
     assert not keyring.can_open(EPOCH.id)
     assert not keyring.can_open(forged.id)
+    # One that claims to be the right key, and holds another.
+    claims = KeyObject(epoch=EPOCH.id, collection="orders", recipient=EPOCH.recipient, identity=STRANGER)
+    with pytest.raises(Damaged, match="forged"):
+        keyring.offer(EPOCH.key_name, encrypt(encode(claims), recipient_of(CUSTODIAN)), EPOCH.recipient)
+    assert not keyring.can_open(EPOCH.id)
 
 
 def test_a_key_object_that_is_no_key_is_damaged() -> None:

@@ -83,12 +83,14 @@ class Plan:
     """A change to `target`. `id` is the SHA-256, in hex, over the target's name and every step.
 
     `steps` may be called again and again; each reading raises TargetChanged at its end if it did not match `id`.
+    `is_whole` says that it puts back every collection of a state: a reference that then leads nowhere did so there too.
     """
 
     id: str
     target: str
     collections: tuple[CollectionPlan, ...]
     steps: Callable[[], Iterator[Steps]]
+    is_whole: bool = False
 
     @property
     def writes(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import pyarrow as pa
@@ -175,6 +175,7 @@ def plan_restore(target: Target, wanted: Mapping[str, VaultView], choice: Choice
             hint="restore everything, so that definitions come back too, or restore to a new place with --to",
         )
     plan = make_plan(target.name, [_to_do(each) for each in compared], deletes=choice.may_delete)
+    plan = replace(plan, is_whole=choice.where is None and not choice.collections)
     return Planned(plan, compared, tuple(each.name for each in compared if _is_left_alone(each)))
 
 

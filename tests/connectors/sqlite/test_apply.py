@@ -177,7 +177,7 @@ def test_a_value_the_table_would_alter_is_noticed_before_it_is_kept(target: Path
     """What is written is read back in the same transaction: a table of other declarations does not slip through."""
     run(target, "CREATE TABLE t (id INTEGER PRIMARY KEY, v)", "INSERT INTO t VALUES (1, '1')")
     plan, _ = with_wanted(target, "DROP TABLE t", "CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)")
-    with pytest.raises(Damaged, match="reads differently than it was written"):
+    with pytest.raises(Refused, match="reads differently than it was written"):
         SqliteWriter(target).apply(plan)
     assert rows(target, "t") == []
 

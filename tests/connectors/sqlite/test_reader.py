@@ -181,6 +181,15 @@ def test_a_number_after_very_many_texts_stays_a_number(path: Path) -> None:
     assert decode(rows(path, "t")[-1]["v"]) == ("int", 7)
 
 
+def test_numbers_of_a_mixed_column_keep_their_kind(path: Path) -> None:
+    """1, 1.0, '1' and the byte 1 are four values, whatever else the column holds."""
+    run(
+        path, "CREATE TABLE t (id INTEGER PRIMARY KEY, v)", "INSERT INTO t (v) VALUES (1), (1.0), ('1'), (x'31'), (0.5)"
+    )
+    found = [decode(row["v"]) for row in rows(path, "t")]
+    assert found == [("int", 1), ("float", 1.0), ("text", "1"), ("bytes", b"1"), ("float", 0.5)]
+
+
 def test_rows_of_very_different_length_come_in_batches_that_fit_into_memory(path: Path) -> None:
     """A few long values neither make every batch huge nor every batch tiny, and no row is lost or doubled."""
     lengths = [10] * 30_000 + [100_000] * 300 + [5_000_000] * 8

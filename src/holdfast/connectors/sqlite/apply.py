@@ -20,7 +20,7 @@ from holdfast.core.canonical import decode, slices
 from holdfast.core.plan import Op, Steps
 from holdfast.core.ports import Applied
 from holdfast.core.records import MIXED, Collection, Schema
-from holdfast.errors import Damaged, Refused, TargetChanged
+from holdfast.errors import Refused, TargetChanged
 
 __all__ = ["Pass", "TableSteps"]
 
@@ -88,7 +88,7 @@ class TableSteps:
                 table.update(rows, [found[keys[at]] for at in todo])
             case _:
                 table.insert(rows)
-        _check_written(steps, todo, keys, table.find(rows))
+        _check_written(steps, todo, schema, table.find(rows))
 
     def _carry_out_multiset(self, steps: Steps, schema: Schema) -> None:
         assert steps.op is not Op.UPDATE, "a record without a key is never updated: its digest is its key"
@@ -159,16 +159,17 @@ def _digests(steps: Steps) -> Iterator[list[bytes]]:
         yield [digest or b"" for digest in each.to_pylist()]
 
 
-def _check_written(steps: Steps, todo: Sequence[int], keys: Sequence[bytes], found: Mapping[bytes, Found]) -> None:
+def _check_written(steps: Steps, todo: Sequence[int], schema: Schema, found: Mapping[bytes, Found]) -> None:
+    keys = slices(steps.keys)
     wanted = [digest or b"" for digest in steps.wanted.to_pylist()]
     for at in todo:
         now = found.get(keys[at])
         if (now.digest if now else b"") != wanted[at]:
-            raise _altered(steps.collection, f"the record with key {keys[at].hex()}")
+            raise _altered(steps.collection, f"the record {_told_key(steps.rows, schema, at)}")
 
 
-def _altered(collection: str, record: str) -> Damaged:
-    return Damaged(
+def _altered(collection: str, record: str) -> Refused:
+    return Refused(
         f"{collection}: {record} reads differently than it was written; nothing was changed",
         hint="the table alters values by its declarations now: restore to a new place",
     )

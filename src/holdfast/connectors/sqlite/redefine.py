@@ -98,11 +98,11 @@ class Redefinition:
 
     def check(self) -> None:
         """Raise TargetChanged if the definitions are not what the plan wants, though each step was done."""
-        now = _digests(SCHEMA, SCHEMA_SCHEMA, schema_records(load_catalog(self._session)))
+        # Not their positions: those depend on what else stands on the table now.
+        now = {(kind, name): (table, sql) for kind, name, table, sql, _ in schema_records(load_catalog(self._session))}
         for op, row in self._schema:
             key = (row["type"], row["name"])
-            wanted = None if op is Op.DELETE else _digests(SCHEMA, SCHEMA_SCHEMA, [tuple(row.values())])[key]
-            if now.get(key) != wanted:
+            if now.get(key) != (None if op is Op.DELETE else (row["table_name"], row["sql"])):
                 raise _changed(SCHEMA, key)
 
     def _made(self, *kinds: str) -> list[_Row]:

@@ -1,0 +1,50 @@
+"""Opening a vault with a card: only with its own, and without believing one site that it holds the newest."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import holdfast
+from holdfast.begin import Wishes, begin_project
+from holdfast.errors import Refused
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A shop captured into two sites of two owners; its card lies beside it as `card`."""
+    return captured(tmp_path / "shop")
+
+
+def captured(folder: Path) -> Path:
+    folder.mkdir()
+    with closing(sqlite3.connect(folder / "shop.db")) as database:
+        database.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY)")
+    begun = begin_project(folder, "shop.db", ["ana=a", "bela=b"], Wishes())
+    (folder / "card").write_text(begun.card)
+    holdfast.open_vault(folder / "holdfast.toml").capture()
+    return folder
+
+
+def test_the_card_of_another_vault_is_refused(shop: Path, tmp_path: Path) -> None:
+    """Nobody reads a vault that somebody put in the place of the one his card names."""
+    other = captured(tmp_path / "other")
+    with pytest.raises(Refused, match="the card is for vault"):
+        holdfast.open_vault(shop / "holdfast.toml", identity=other / "card")
+    with pytest.raises(Refused, match="the card is for vault"):
+        holdfast.open_vault(sites=[str(shop / "a")], identity=other / "card")
+    assert holdfast.open_vault(sites=[str(shop / "a")], identity=shop / "card").vault.head is not None
+
+
+def test_one_site_alone_does_not_prove_that_it_holds_the_newest(shop: Path) -> None:
+    """It may have been put back to yesterday, and nothing in it would tell; a second owner or this host does."""
+    card, sites = shop / "card", [str(shop / "a"), str(shop / "b")]
+    assert holdfast.open_vault(shop / "holdfast.toml").is_fresh
+    assert holdfast.open_vault(sites=sites, identity=card).is_fresh
+    assert not holdfast.open_vault(sites=sites[:1], identity=card).is_fresh
+    shutil.rmtree(shop / ".holdfast")
+    assert not holdfast.open_vault(sites=sites[1:], identity=card).is_fresh
