@@ -26,7 +26,7 @@ CONFIGS = st.builds(
         TEXTS,
         TEXTS.map(lambda text: "env:" + text.strip().splitlines()[0]),
     ),
-    st.lists(st.builds(SourceConfig, NAMES, TEXTS), unique_by=lambda source: source.name, max_size=3).map(tuple),
+    st.lists(st.builds(SourceConfig, NAMES, TEXTS), max_size=1).map(tuple),
     st.lists(
         st.builds(SiteConfig, NAMES, TEXTS, TEXTS),
         unique_by=(lambda site: site.name, lambda site: site.url),
@@ -34,9 +34,18 @@ CONFIGS = st.builds(
         max_size=3,
     ).map(tuple),
     st.integers(1, 3).flatmap(
-        lambda owners: st.builds(Policy, st.integers(owners, 5), st.just(owners), st.integers(0, 5000))
+        lambda owners: st.builds(
+            Policy, st.integers(owners, 5), st.just(owners), st.integers(0, 5000), st.integers(1, 99)
+        )
     ),
 )
+
+
+def test_a_second_source_is_a_mistake() -> None:
+    """A commit describes one source whole: a second would make the first one's records count as gone."""
+    text = render_config(SHOP) + '[source.other]\nurl = "other.db"\n'
+    with pytest.raises(Usage, match=r"source\.other: a vault keeps one source"):
+        parse_config(text)
 
 
 @given(CONFIGS)

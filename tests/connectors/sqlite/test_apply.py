@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.connectors.sqlite import SqliteReader, SqliteWriter
 from holdfast.core.plan import Plan
-from holdfast.errors import Damaged, Refused, TargetChanged, Unreachable
+from holdfast.errors import Refused, TargetChanged, Unreachable
 from tests.connectors.sqlite.databases import Shop, ask, contents, plan_between, rows, run
 
 
