@@ -29,7 +29,7 @@ from holdfast.core.events import Event, Progress, Restored
 from holdfast.core.ports import View
 from holdfast.core.records import Schema, is_definition
 from holdfast.core.where import Condition, parse_where
-from holdfast.errors import Damaged, Refused, Usage
+from holdfast.errors import Damaged, Refused, Unreachable, Usage
 from holdfast.operations.capture import Captured, capture
 from holdfast.operations.check import Standing, check, mend, standing
 from holdfast.operations.drill import DrillDone, drill
@@ -333,6 +333,8 @@ class OpenVault:
                 stream = index.stream()
         except Damaged as err:
             return None, f"this host's index is damaged, holdfast reindex makes it anew: {err.message}"
+        except Unreachable as err:
+            return None, f"this host's memory can't be read just now: {err.message}"
         return (None if stream is None else Link(stream.id, stream.sequence, stream.head)), ""
 
     @contextmanager

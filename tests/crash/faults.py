@@ -132,7 +132,10 @@ class SiteDisk(PowerCut):
 
     def create(self, name: str, at: int) -> int:
         with self._seams.step("create", self._place, name):
-            return super().create(name, at)
+            descriptor = super().create(name, at)
+        # A file system gives the number of a file that is gone to the next one, whose bytes are not spoiled.
+        self._spoiled_bytes.discard(os.fstat(descriptor).st_ino)
+        return descriptor
 
     def write(self, descriptor: int, data: bytes) -> None:
         for half in (data[: len(data) // 2], data[len(data) // 2 :]):

@@ -21,7 +21,6 @@ from holdfast.operations.restore import Choice
 __all__ = ["register"]
 
 _WIDTH = 40
-_COLUMNS = 8  # a wider table is shown a record at a time
 
 
 def register(app: typer.Typer) -> None:
@@ -72,12 +71,7 @@ def show(
         for row in rows:
             output.facts({name: json_value(value) for name, value in row.items()})
         return
-    if len(records.schema.names) > _COLUMNS:
-        for row in rows:
-            output.facts(row, *(f"{name}: {shown_value(value)}" for name, value in row.items()), "")
-    else:
-        cells = [[shown_value(value, width=_WIDTH) for value in row.values()] for row in rows]
-        output.table(records.schema.names, cells)
+    output.table(records.schema.names, [[shown_value(value, width=_WIDTH) for value in row.values()] for row in rows])
     if len(rows) == limit:
         output.note(f"the first {plural(limit, 'record')}; more with --limit")
 
