@@ -8,6 +8,7 @@ import random
 import resource
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -115,3 +116,20 @@ def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert scratch.get(first) == b"small"
+
+
+def test_threads_get_back_what_each_of_them_put(tmp_path: Path) -> None:
+    """Both sides of a comparison spill at the same time: neither may read the other's bytes, or half of its own."""
+    with Scratch(tmp_path) as scratch:
+
+        def spill(side: int) -> bool:
+            chunks = [bytes([side]) * (5_000 + number) for number in range(200)]
+            tokens = []
+            for number, chunk in enumerate(chunks):
+                tokens.append(scratch.put(chunk))
+                if scratch.get(tokens[number // 2]) != chunks[number // 2]:
+                    return False
+            return [scratch.get(token) for token in tokens] == chunks
+
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(spill, range(4))) == [True] * 4

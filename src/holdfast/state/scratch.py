@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Lock
 from typing import IO, NamedTuple, Self
 
 from holdfast.errors import Damaged
@@ -26,11 +27,16 @@ class Token(NamedTuple):
 
 
 class Scratch:
-    """Chunks of sealed bytes, and spools of digests, in *folder*. Close it, or use it as a block."""
+    """Chunks of sealed bytes, and spools of digests, in *folder*. Close it, or use it as a block.
+
+    Chunks may be put and got by several threads; a spool belongs to one.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file: IO[bytes] | None = None
+        # Two sides of a comparison are read in two threads, and the file has one position.
+        self._turn = Lock()
         self._spools: list[DigestSpool] = []
         with translated(folder):
             make_private_folder(folder)
@@ -51,7 +57,7 @@ class Scratch:
 
     def put(self, sealed: bytes) -> Token:
         """Keep bytes that the caller has encrypted. Raises Unreachable if the disk is full."""
-        with translated(self._folder):
+        with self._turn, translated(self._folder):
             if self._file is None:
                 self._file = TemporaryFile(dir=self._folder)  # noqa: SIM115
             offset = self._file.seek(0, os.SEEK_END)
@@ -62,7 +68,7 @@ class Scratch:
     def get(self, token: Token) -> bytes:
         """The bytes of a token, as often as wanted."""
         assert self._file is not None, "a token comes from put"
-        with translated(self._folder):
+        with self._turn, translated(self._folder):
             self._file.seek(token.offset)
             found = self._file.read(token.size)
         if len(found) != token.size:
