@@ -2,6 +2,7 @@
 
 * In the copy without any bug, every named test passes: a test that always fails catches nothing.
 * With one bug planted, its test fails. Failing means that the test ran: a bug that breaks the import is no bug for us.
+  A test that does not end with the bug planted has noticed it too, for without the bug it ended.
 * A patch changes one line, in `src` only.
 """
 
@@ -44,11 +45,18 @@ class Bug:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a bug; `reason` is empty when it was caught."""
+    """What became of a bug; `reason` says why it was missed, or is empty, and `note` how else it was caught."""
 
     bug: Bug
     reason: str
+    note: str
     seconds: float
+
+    def __str__(self) -> str:
+        state = "MISSED" if self.reason else "caught"
+        line = f"{state} {self.seconds:5.1f} s  {self.bug.name}: {self.bug.sentence}"
+        told = self.reason or self.note
+        return f"{line}\n       {self.bug.caught_by}: {told}" if told else line
 
 
 def read_bug(patch: Path) -> Bug:
@@ -73,8 +81,10 @@ def catch(bug: Bug) -> Verdict:
     """Plant the bug in a fresh copy, run its test there, and say whether the test failed as it must."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="holdfast-bug-") as folder:
-        reason = _plant(bug, _copied(Path(folder))) or _reason_missed(bug, Path(folder) / "copy")
-    return Verdict(bug, reason, time.monotonic() - started)
+        reason, note = _plant(bug, _copied(Path(folder))), ""
+        if not reason:
+            reason, note = _judged(bug, Path(folder) / "copy")
+    return Verdict(bug, reason, note, time.monotonic() - started)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,15 +109,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if complaint:
         print(f"bugs: the named tests must pass while no bug is planted\n{complaint}")
         return 1
+    missed = []
     with ThreadPoolExecutor(options.jobs) as pool:
-        verdicts = list(pool.map(catch, bugs))
-    for verdict in verdicts:
-        state = "MISSED" if verdict.reason else "caught"
-        print(f"{state} {verdict.seconds:5.1f} s  {verdict.bug.name}: {verdict.bug.sentence}")
-        if verdict.reason:
-            print(f"       {verdict.bug.caught_by}: {verdict.reason}")
-    missed = sum(bool(verdict.reason) for verdict in verdicts)
-    print(f"bugs: {len(verdicts) - missed} of {len(verdicts)} caught")
+        for verdict in pool.map(catch, bugs):
+            print(verdict, flush=True)
+            if verdict.reason:
+                missed.append(verdict)
+    # Once more at the very end: that is what is looked at first.
+    print("\n".join([f"bugs: {len(bugs) - len(missed)} of {len(bugs)} caught", *map(str, missed)]))
     return 1 if missed else 0
 
 
@@ -123,23 +132,29 @@ def _plant(bug: Bug, copy: Path) -> str:
     return "" if done.returncode == 0 else f"the patch does not apply: {done.stderr.strip()}"
 
 
-def _reason_missed(bug: Bug, copy: Path) -> str:
+def _judged(bug: Bug, copy: Path) -> tuple[str, str]:
+    """Why the test missed the bug that is planted, or nothing, and a note on how it caught it."""
     try:
         done = _pytest([bug.caught_by], copy)
     except subprocess.TimeoutExpired:
-        return f"the test was still running after {SECONDS_MAX} s"
+        return "", f"did not end in {SECONDS_MAX} s"
     if done.returncode == PYTEST_FAILED:
-        return ""
+        return "", ""
     if done.returncode == 0:
-        return "the test passes with the bug"
-    return f"the test could not run (pytest exit code {done.returncode})\n{_tail(done)}"
+        return "the test passes with the bug", ""
+    return f"the test could not run (pytest exit code {done.returncode})\n{_tail(done.stdout + done.stderr)}", ""
 
 
 def _without_bugs(bugs: Sequence[Bug]) -> str:
     """What pytest says of the named tests in a copy without bugs, if they don't all pass."""
     with tempfile.TemporaryDirectory(prefix="holdfast-bug-") as folder:
-        done = _pytest(sorted({bug.caught_by for bug in bugs}), _copied(Path(folder)))
-    return "" if done.returncode == 0 else _tail(done)
+        try:
+            done = _pytest(sorted({bug.caught_by for bug in bugs}), _copied(Path(folder)))
+        except subprocess.TimeoutExpired as err:
+            # What a process has said until then comes as bytes, text mode or not.
+            said = (err.stdout or b"") + (err.stderr or b"")
+            return f"{_tail(said.decode(errors='replace'))}\nthey did not end in {SECONDS_MAX} s"
+    return "" if done.returncode == 0 else _tail(done.stdout + done.stderr)
 
 
 def _pytest(tests: Sequence[str], copy: Path) -> subprocess.CompletedProcess[str]:
@@ -152,5 +167,5 @@ def _pytest(tests: Sequence[str], copy: Path) -> subprocess.CompletedProcess[str
     )
 
 
-def _tail(done: subprocess.CompletedProcess[str]) -> str:
-    return "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+def _tail(said: str) -> str:
+    return "\n".join(said.strip().splitlines()[-15:])

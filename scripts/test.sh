@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every check, cheapest first; all of them run even if one fails, and pytest closes. `make test` calls this.
+# Every check, cheapest first; all of them run even if one fails, and the planted bugs close. `make test` calls this.
 # JOBS sets how many tests run at a time (2).
 set -u
 
@@ -20,8 +20,8 @@ check lint ruff check --quiet --output-format concise .
 check format ruff format --check --output-format concise .
 check types mypy --strict src scripts bench bugs reader
 check layers lint-imports
-check bugs python -m bugs --jobs "$jobs"
 check tests python -m pytest -n "$jobs" --dist worksteal
+check bugs python -m bugs --jobs "$jobs"
 
 if [ -n "$failed" ]; then
     printf '\nfailed:%s\n' "$failed"

@@ -1,25 +1,29 @@
 """Begin protecting a system: the vault at its sites, and this host's keys and configuration.
 
-Everything that can be refused is refused before anything is written, and what was begun is taken back if it can't be
-finished. The recovery card is written before anything is in use, the configuration last.
+Everything that can be refused is refused before anything is written. What can't be finished is taken back: what this
+very run has put, and nothing of anybody who begins at the same moment. The recovery card is written before anything is
+in use, the configuration last.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from holdfast.assemble import CONFIG_NAME, Project, open_site, open_source, site_folder, utc_now
-from holdfast.core.config import Config, SiteConfig, SourceConfig, VaultConfig, render_config
+from holdfast.assemble import Project, open_site, open_source, site_folder, utc_now
+from holdfast.core.config import CONFIG_NAME, Config, SiteConfig, SourceConfig, VaultConfig, render_config
 from holdfast.core.policy import Policy
+from holdfast.core.ports import Entry, Store
 from holdfast.errors import Refused, Unreachable, Usage
-from holdfast.operations.found import found_vault
-from holdfast.vault.create import require_free
+from holdfast.operations.found import Founded, found_vault
+from holdfast.vault.create import require_free, vault_ids
+from holdfast.vault.durable import write_new
+from holdfast.vault.names import Kind
+from holdfast.vault.sites import Site
 
 __all__ = ["Begun", "Wishes", "begin_project"]
 
@@ -49,7 +53,7 @@ def begin_project(folder: Path, database: str, sites: Sequence[str], wishes: Wis
     """Found the vault at *sites* (`OWNER=FOLDER`, or a folder of an owner called me) and write this host's files.
 
     Raises Usage or Unreachable (the database can't be read), Refused (something is configured here already, or a site
-    holds somebody else's files) before anything is written.
+    holds somebody else's files) before anything is written. Of two who begin at one site, one at most succeeds.
     """
     path, state = folder / CONFIG_NAME, folder / VaultConfig("").state
     for taken in (path, state):
@@ -68,37 +72,105 @@ def begin_project(folder: Path, database: str, sites: Sequence[str], wishes: Wis
         _check_card(card, paths)
     for place, where in zip(places, paths, strict=True):
         if where.exists():
-            require_free(open_site(place, folder), "")
+            _require_free(open_site(place, folder), where)
     policy = Policy(safe_sites=wishes.safe_owners, safe_owners=wishes.safe_owners)
-    with _all_or_nothing([*paths, state, path, *([card] if card is not None else [])]):
+    with _all_or_nothing() as ours:
+        for where in paths:
+            ours += [each for each in reversed((where, *where.parents)) if not os.path.lexists(each)]
         opened = tuple(open_site(place, folder, create=True) for place in places)
-        founded = found_vault(name, opened, policy, utc_now, with_reader=wishes.with_reader)
+        noting = [
+            Site(site.name, site.owner, _Noting(site.store, where, ours))
+            for site, where in zip(opened, paths, strict=True)
+        ]
+        founded = found_vault(name, noting, policy, utc_now, with_reader=wishes.with_reader)
         if card is not None:
-            _write(card, founded.card, 0o600)
+            write_new(card, founded.card.encode(), 0o600)
+            ours.append(card)
         config = Config(VaultConfig(name, founded.vault), (SourceConfig(_slug(name), url),), places, policy)
-        state.mkdir(mode=0o700)
-        founded.writer.save(state / "writer.key")
-        if founded.reader is not None:
-            _write(state / "reader.key", founded.reader + "\n", 0o600)
-        _write(path, render_config(config), 0o644)
+        _write_host_files(founded, state, ours)
+        write_new(path, render_config(config).encode(), 0o644)
     return Begun(Project(folder, config, opened), founded.card, founded.reader is not None)
 
 
+class _Noting:
+    """The store of a site at *root*, which notes in `ours` each name it puts and the folders on the way to it.
+
+    A name is noted before it is put, so that no moment is missed: it ends in the hash of what only this run has.
+    """
+
+    def __init__(self, inner: Store, root: Path, ours: list[Path]) -> None:
+        self._inner, self._root, self._ours = inner, root, ours
+
+    def put(self, name: str, data: bytes) -> bool:
+        """See `Store.put`. A name that was taken is somebody else's."""
+        folders = [self._root / each for each in reversed(PurePosixPath(name).parents[:-1])]
+        self._ours += [self._root / "tmp", *folders, self._root / name]
+        written = self._inner.put(name, data)
+        if not written:
+            self._ours.remove(self._root / name)
+        return written
+
+    def get(self, name: str) -> bytes:
+        """See `Store.get`."""
+        return self._inner.get(name)
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """See `Store.list`."""
+        return self._inner.list(prefix)
+
+    def stat(self, name: str) -> Entry | None:
+        """See `Store.stat`."""
+        return self._inner.stat(name)
+
+    def mend(self, name: str, data: bytes) -> None:
+        """See `Store.mend`."""
+        self._inner.mend(name, data)
+
+
 @contextmanager
-def _all_or_nothing(paths: Sequence[Path]) -> Iterator[None]:
-    """If the block fails, remove what it made at these paths: all were free before, or empty folders of a site."""
-    absent = {path: [each for each in (path, *path.parents) if not os.path.lexists(each)] for path in paths}
+def _all_or_nothing() -> Iterator[list[Path]]:
+    """A list for the paths this run makes. If the block fails, they go, last first: files, and folders left empty."""
+    ours: list[Path] = []
     try:
-        yield
+        yield ours
     except BaseException:
-        for path, made in absent.items():
-            for each in made[-1:] or [path / part for part in ("tmp", "keys", "trust")]:
-                if each.is_dir():
-                    shutil.rmtree(each, ignore_errors=True)
+        for path in reversed(ours):
+            with suppress(OSError):
+                if path.is_dir():
+                    path.rmdir()
                 else:
-                    with suppress(OSError):
-                        each.unlink()
+                    path.unlink()
         raise
+
+
+def _require_free(site: Site, where: Path) -> None:
+    """Refuse a site that holds anything; one that an init left which was cut off, with the way out."""
+    begun = (f"{Kind.TRUST}/", f"{Kind.KEY}/")
+    if vault_ids([site]) and all(entry.name.startswith(begun) for entry in site.store.list("")):
+        raise Refused(
+            f"site {site.name} holds another vault, which has just been begun or whose init was cut off",
+            hint=f"if nobody has begun one there, empty the folder {where} by hand, then run the same command again: "
+            "no commit lies in it, so no record is lost",
+        )
+    require_free(site, "")
+
+
+def _write_host_files(founded: Founded, state: Path, ours: list[Path]) -> None:
+    """This host's keys, in a folder of its own."""
+    try:
+        state.mkdir(mode=0o700)
+    except FileExistsError as err:
+        raise Refused(
+            f"{state} was made meanwhile: this folder protects something already", hint="use another folder"
+        ) from err
+    except OSError as err:
+        raise Unreachable(f"{state} can't be made: {err.strerror}", hint="choose a folder you can write to") from err
+    ours.append(state)
+    founded.writer.save(state / "writer.key")
+    ours.append(state / "writer.key")
+    if founded.reader is not None:
+        write_new(state / "reader.key", (founded.reader + "\n").encode(), 0o600)
+        ours.append(state / "reader.key")
 
 
 def _check_card(card: Path, sites: Sequence[Path]) -> None:
@@ -110,24 +182,6 @@ def _check_card(card: Path, sites: Sequence[Path]) -> None:
     whole = card.resolve()
     if any(site in whole.parents for site in sites):
         raise Usage(f"{card} lies in a site", hint="keep the card away from the sites: who has both reads all of it")
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except FileExistsError as err:
-        raise Refused(f"{path} exists and is not overwritten", hint="move it away, or name another file") from err
-    except OSError as err:
-        raise Unreachable(f"{path} can't be written: {err.strerror}", hint="choose a folder you can write to") from err
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)
 
 
 def _places(sites: Sequence[str]) -> tuple[SiteConfig, ...]:

@@ -76,13 +76,11 @@ def compare(
             yield difference
 
 
-def changed_columns(difference: Difference, schema: Schema) -> list[tuple[str, ...]]:
-    """For each changed record the names of the columns that differ, in the schema's order."""
-    assert difference.wanted is not None, "only changed records have changed columns"
-    assert difference.actual is not None, "only changed records have changed columns"
-    names: list[tuple[str, ...]] = [()] * len(difference.keys)
+def changed_columns(wanted: pa.RecordBatch, actual: pa.RecordBatch, schema: Schema) -> list[tuple[str, ...]]:
+    """For each record, row by row in both, the names of the columns that differ, in the schema's order."""
+    names: list[tuple[str, ...]] = [()] * wanted.num_rows
     for column in schema.columns:
-        mask = _differs(column, difference.wanted.column(column.name), difference.actual.column(column.name))
+        mask = _differs(column, wanted.column(column.name), actual.column(column.name))
         if mask is None:
             continue
         for row in pc.indices_nonzero(mask).to_pylist():

@@ -1,7 +1,7 @@
 """A new vault at new sites, and whose vault a site holds.
 
 Nothing is written anywhere before every site was looked at: somebody else's folder is refused, and so is a folder
-that holds another vault.
+that holds another vault. Of two who begin at one site at the same moment, one at most succeeds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ __all__ = ["create_vault", "require_free", "vault_ids"]
 def create_vault(sites: Sequence[Site], document: TrustDocument, root: SigningKey, keys: Mapping[str, bytes]) -> str:
     """Begin a vault at all these sites and give its id. `keys` are the journal's key objects by name.
 
-    Raises Refused, before anything is written, if a site is not empty or holds another vault. A site that was begun
+    Raises Refused, before anything is written, if a site is not empty or holds another vault; and afterwards, if
+    somebody else has begun one meanwhile: then the caller takes back what he wrote. A site that was begun
     with the same document is completed, so the same call can be made again after a crash.
     """
     name, data = seal_trust(document, root)
@@ -35,6 +36,14 @@ def create_vault(sites: Sequence[Site], document: TrustDocument, root: SigningKe
         keep(site, name, data)
         for key, value in keys.items():
             keep(site, key, value)
+    for site in sites:
+        # Whoever else began here since we looked wrote before we look again, or will see us: never do both stay.
+        others = vault_ids([site]) - {parsed.sha256}
+        if others:
+            raise Refused(
+                f"another vault, {min(others)[:16]}…, was begun at site {site.name} at the same moment",
+                hint="agree on who begins there, or choose another folder; then run the same command again",
+            )
     return parsed.sha256
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +23,9 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import FormatError, VerificationError
 from securesystemslib.signer import CryptoSigner, Key, SSlibKey
 
-from holdfast.errors import Damaged, Refused, Usage
+from holdfast.errors import Damaged, Usage
 from holdfast.vault.coding import CONTROL_MAX, canonical_json
+from holdfast.vault.durable import write_new
 
 __all__ = ["OBSERVER", "ROOT", "Opened", "SigningKey", "claimed", "keyid_of", "open_envelope", "sign_envelope"]
 
@@ -70,19 +70,7 @@ class SigningKey:
         pem = self._private.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError as err:
-            raise Refused(f"{path} exists; a key is never overwritten", hint="move it away first") from err
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_new(path, pem, 0o600)
 
     def signer(self) -> CryptoSigner:
         """The key as DSSE wants it, under our keyid."""

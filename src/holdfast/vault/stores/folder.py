@@ -207,6 +207,8 @@ class FolderStore:
             written = False
         except OSError as err:
             if err.errno not in _NO_LINKS:
+                with suppress(OSError):
+                    self._disk.unlink(temporary, tmp)
                 raise
             # A file system without links (exFAT): names say their content, so two writers race with equal bytes.
             self._disk.rename(temporary, tmp, last, folder)
