@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from typing import Any
+from zlib import crc32
 
 import pyarrow as pa
 from hypothesis import given
@@ -14,7 +15,6 @@ from holdfast.core.fingerprint import (
     BUCKETS,
     bucket_digest,
     bucket_digests,
-    bucket_of,
     entries,
     fingerprint,
     fold,
@@ -55,6 +55,32 @@ def test_it_ignores_the_order_of_rows_that_share_a_bucket(seed: int) -> None:
     found = [b"\x00\x07" + entry[2:] for entry in entries_of(numbers, rows)]
     shuffled = sorted(found, key=lambda entry: hashlib.sha256(entry + str(seed).encode()).digest())
     assert fingerprint_of(numbers, rows, shuffled) == fingerprint_of(numbers, rows, found)
+
+
+@given(
+    st.one_of(
+        st.integers(0, 70).flatmap(lambda width: st.lists(st.binary(min_size=width, max_size=width), max_size=5)),
+        st.lists(st.binary(max_size=12)),
+    ),
+    st.integers(0, 2),
+)
+def test_a_key_lies_in_the_bucket_of_its_crc(keys: list[bytes], start: int) -> None:
+    """Whether keys are of one width or not, short or long, and wherever the array begins."""
+    array = pa.array(keys, pa.binary()).slice(start)
+    found = entries(array, pa.array([b"d" * 32] * len(array), pa.binary(32))).to_pylist()
+    assert found == [(crc32(key) >> 20).to_bytes(2, "big") + b"d" * 32 for key in keys[start:]]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 300))), st.integers(0, 2))
+def test_rows_that_begin_alike_are_put_in_order_too(rows: list[tuple[int, int, int]], start: int) -> None:
+    """However many bytes digests share, a bucket holds them in the order of all their bytes."""
+    packed = [bucket.to_bytes(2, "big") + bytes([head]) * 28 + tail.to_bytes(4, "big") for bucket, head, tail in rows]
+    found = fold(pa.array(packed, pa.binary(34)).slice(start))
+    wanted = sorted(packed[start:])
+    assert found == {
+        bucket: b"".join(each[2:] for each in wanted if each[:2] == bucket.to_bytes(2, "big"))
+        for bucket in sorted({int.from_bytes(each[:2], "big") for each in wanted})
+    }
 
 
 @given(st.lists(st.integers(0, 5)), st.lists(st.integers(0, 5)))
@@ -99,7 +125,7 @@ def test_a_stream_keeps_it_bucket_by_bucket() -> None:
     rows[7] = {"id": 7, "x": 1}
     after = keyed(schema, rows)
     old, new = (bucket_digests([entries(each.keys, row_digests(each.batch, schema))]) for each in (before, after))
-    bucket = bucket_of(before.keys[7].as_py())
+    bucket = crc32(before.keys[7].as_py()) >> 20
     assert [number for number in range(BUCKETS) if old[number] != new[number]] == [bucket]
 
 

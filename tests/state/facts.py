@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from holdfast.core.canonical import digests_to_array
 from holdfast.core.fingerprint import entries
 from holdfast.core.records import Column, Schema
+from holdfast.state import index as index_module
 from holdfast.state.index import Index
 from holdfast.state.remembered import CollectionState, Group, StreamState
 
@@ -52,6 +54,13 @@ def stream(sequence: int) -> StreamState:
     return StreamState("00ff", sequence, digest(sequence).hex())
 
 
+def compact_youngest(index: Index, runs: int) -> None:
+    """Write so many of the youngest runs into one, or all if there are fewer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index_module, "due", lambda sizes: min(runs, len(sizes)))
+        index.compact()
+
+
 def content(index: Index, *names: str) -> dict[str, Any]:
     """All that an index tells, as plain values that compare."""
     found: dict[str, Any] = {"stream": index.stream(), "states": index.collections()}
@@ -60,5 +69,7 @@ def content(index: Index, *names: str) -> dict[str, Any]:
         for head in index.groups(name):
             opened = index.group(name, head)
             groups.append((head, opened.keys.to_pylist(), opened.digests.to_pylist()))
-        found[name] = (groups, dict(index.buckets(name)), index.bucket_digests(name))
+        asked = pa.array([b"", *(key for _, keys, _ in groups for key in keys), b"\xff"], pa.binary())
+        located = [(head, following, keys.to_pylist()) for head, following, keys in index.locate(name, asked)]
+        found[name] = (groups, dict(index.buckets(name)), index.bucket_digests(name), located)
     return found

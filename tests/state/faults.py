@@ -12,7 +12,7 @@ from pathlib import Path
 from holdfast.state.disk import Disk
 from holdfast.state.index import Index
 from holdfast.state.remembered import PendingRun
-from tests.state.facts import entries_of, group, state, stream
+from tests.state.facts import compact_youngest, entries_of, group, state, stream
 
 
 class Stop(BaseException):
@@ -125,7 +125,8 @@ def capture(folder: Path, sequence: int, disk: Disk | None = None) -> None:
         pending = write(index, sequence)
         (vault / str(sequence)).touch()
         index.settle(pending, applied=True)
-        index.compact(force=sequence % 2 == 0)
+        # In turn all runs, the youngest alone on older ones, and the two youngest.
+        compact_youngest(index, (sequence - 1) % 3 or 99)
 
 
 def write(index: Index, sequence: int) -> PendingRun:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -11,10 +12,23 @@ import pytest
 
 from holdfast.core.fingerprint import bucket_digests
 from holdfast.errors import Damaged, Refused, Usage
+from holdfast.state import locate
+from holdfast.state.compaction import due
 from holdfast.state.index import Index, erase
 from holdfast.state.packing import edited, pack_keys, unpack_keys
 from holdfast.state.remembered import Group
-from tests.state.facts import content, digest, digests_of, entries_of, group, key, state, stream
+from tests.state.facts import (
+    compact_youngest,
+    content,
+    digest,
+    digests_of,
+    entries_of,
+    group,
+    key,
+    keys_of,
+    state,
+    stream,
+)
 
 NUMBERS = range(2000)
 
@@ -103,21 +117,50 @@ def test_a_run_that_changes_nothing_has_no_file(tmp_path: Path) -> None:
 
 
 def test_compaction_comes_when_runs_are_many_and_changes_nothing_else(tmp_path: Path) -> None:
-    """Six runs or a young part of 30 % are written into one, which reads the same."""
+    """Eight small runs on a large one are written into one, which reads the same; the large one stays untouched."""
     first_capture(tmp_path)
+    (base,) = run_files(tmp_path)
     with Index.open(tmp_path) as index:
-        for sequence in range(2, 7):
+        for sequence in range(2, 10):
             assert not index.compact()
             with index.begin() as run:
                 run.put_group("orders", group(range(500), sequence))
                 index.settle(run.finish(f"commit {sequence}", stream(sequence), []), applied=True)
-            before = content(index)
-            if index.compact():
-                break
+        before = content(index)
+        assert index.compact()
         assert content(index) == before
-    assert len(run_files(tmp_path)) == 1
+    assert len(run_files(tmp_path)) == 2
+    assert base in run_files(tmp_path)
     with Index.open(tmp_path) as index:
         assert content(index) == before
+
+
+MB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("sizes", "merged"),
+    [
+        ([], 0),
+        ([9 * MB], 0),
+        ([MB // 8] * 7 + [100 * MB], 0),
+        ([MB // 8] * 8 + [100 * MB], 8),
+        ([MB // 8] * 8 + [MB // 3] * 6 + [100 * MB], 8),
+        # What eight small ones become would be the eighth of its size, so all go together at once.
+        ([MB // 8] * 8 + [MB // 3] * 7 + [100 * MB], 15),
+        # Below a larger run small ones are not reached without it.
+        ([MB // 8] * 4 + [MB // 3] + [MB // 8] * 4 + [100 * MB], 0),
+        ([MB // 8] * 4 + [MB // 3] + [MB // 8] * 7 + [100 * MB], 12),
+        ([29 * MB, 100 * MB], 0),
+        ([31 * MB, 100 * MB], 2),
+        ([10 * MB] * 4 + [100 * MB], 5),
+        # A small index is not written anew for each small change of it.
+        ([MB // 16, MB // 10], 0),
+    ],
+)
+def test_runs_of_one_size_are_merged_and_all_when_the_young_are_large(sizes: list[int], merged: int) -> None:
+    """How many of the youngest runs become one."""
+    assert due(sizes) == merged
 
 
 def test_a_dropped_collection_is_forgotten_and_can_come_back(tmp_path: Path) -> None:
@@ -284,6 +327,113 @@ def test_no_flipped_byte_of_a_run_changes_what_is_read(tmp_path: Path, stride: i
                 named += 1
         path.write_bytes(original)
     assert named > 50
+
+
+@pytest.mark.parametrize("stride", [17, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("runs", [2, 99])
+def test_no_flipped_byte_of_a_run_is_compacted_into_another_index(tmp_path: Path, runs: int, stride: int) -> None:
+    """Merging reads what it writes: a disk that lied is named then or later, and its lie is never made the truth."""
+    model = tmp_path / "model"
+    first_capture(model)
+    second_capture(model)
+    with Index.open(model) as index:
+        for number in (3, 4):
+            with index.begin() as run:
+                was = index.group("orders", next(index.groups("orders")))
+                run.edit_group("orders", was, {key(number): None, key(9): digest(number)})
+                old, new = ("new", 3) if number == 3 else (3, 4)
+                run.edit_buckets("orders", [entries_of([700], old)], [entries_of([700], new)])
+                index.settle(run.finish(f"commit {number}", stream(number), []), applied=True)
+        wanted = content(index)
+    named = 0
+    young = sorted(run_files(model), key=lambda path: path.stat().st_size)[:2]
+    for path in young:
+        # Most of a small run is free space, where a flip means nothing.
+        for at in [place for place, byte in enumerate(path.read_bytes()) if byte][::stride]:
+            folder = tmp_path / f"{path.stem} {at}"
+            shutil.copytree(model, folder)
+            harmed = bytearray(path.read_bytes())
+            harmed[at] ^= 1 << at % 8
+            (folder / "index" / path.name).write_bytes(harmed)
+            try:
+                with Index.open(folder) as index:
+                    compact_youngest(index, runs)
+                    assert content(index) == wanted, f"byte {at} of {path.name}"
+            except Damaged:
+                named += 1
+            shutil.rmtree(folder)
+    assert named > 10
+
+
+def without_two_groups(index: Index) -> None:
+    """Two commits: the second group of four goes, then the third."""
+    for number, first in enumerate([500, 1000], start=2):
+        with index.begin() as run:
+            run.drop_group("orders", key(first))
+            run.edit_buckets("orders", [entries_of(range(first, first + 500))], [])
+            index.settle(run.finish(f"commit {number}", stream(number), [state("orders", 1000)]), applied=True)
+
+
+def test_what_is_gone_stays_gone_when_young_runs_are_merged(tmp_path: Path) -> None:
+    """A merged run still says of older runs' groups that they are gone."""
+    first_capture(tmp_path)
+    with Index.open(tmp_path) as index:
+        without_two_groups(index)
+        compact_youngest(index, 2)
+        assert [head.first_key for head in index.groups("orders")] == [key(0), key(1500)]
+        assert index.bucket_digests("orders") == bucket_digests([entries_of([*range(500), *range(1500, 2000)])])
+
+
+@pytest.mark.parametrize("held_max", [0, 4096])
+def test_a_key_falls_into_the_group_before_those_that_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_max: int
+) -> None:
+    """Keys of groups that went belong to the last group before them; also when runs are asked in SQL."""
+    monkeypatch.setattr(locate, "_HELD_MAX", held_max)
+    first_capture(tmp_path)
+    with Index.open(tmp_path) as index:
+        without_two_groups(index)
+        found = [(*each[:2], each.keys.to_pylist()) for each in index.locate("orders", keys_of([7, 600, 1200, 1999]))]
+        first, last = index.groups("orders")
+        assert found == [(first, key(1500), [key(7), key(600), key(1200)]), (last, None, [key(1999)])]
+
+
+def test_a_dropped_collection_stays_dropped_when_young_runs_are_merged(tmp_path: Path) -> None:
+    """Its old groups lie in a run below: what voids them must outlive the merge."""
+    first_capture(tmp_path)
+    with Index.open(tmp_path) as index:
+        for number in (2, 3):
+            with index.begin() as run:
+                run.drop_collection("orders" if number == 2 else "others")
+                index.settle(run.finish(f"commit {number}", stream(number), []), applied=True)
+        compact_youngest(index, 2)
+        assert list(index.groups("orders")) == []
+        assert list(index.buckets("orders")) == []
+
+
+def test_records_that_change_again_and_again_do_not_grow_the_index(tmp_path: Path) -> None:
+    """What one commit adds to a bucket and a later one removes cancels when they are merged."""
+    first_capture(tmp_path)
+    (base,) = run_files(tmp_path)
+    with Index.open(tmp_path) as index:
+        for sequence in range(2, 30):
+            with index.begin() as run:
+                (located,) = index.locate("orders", keys_of([700]))
+                was = index.group("orders", located.head)
+                run.edit_group("orders", was, {key(700): digest((700, sequence))})
+                before = sequence - 1 if sequence > 2 else ""
+                run.edit_buckets("orders", [entries_of([700], before)], [entries_of([700], sequence)])
+                index.settle(run.finish(f"commit {sequence}", stream(sequence), []), applied=True)
+        wanted = content(index)
+        compact_youngest(index, 28)
+        assert content(index) == wanted
+    (young,) = [path for path in run_files(tmp_path) if path != base]
+    connection = sqlite3.connect(young)
+    query = (
+        "SELECT (SELECT sum(length(removed) + length(added)) FROM buckets), (SELECT sum(length(digests)) FROM payloads)"
+    )
+    assert connection.execute(query).fetchone() == (64, 32)
+    connection.close()
 
 
 def test_a_removed_digest_that_is_not_there_is_damage(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_a_run_is_durable_before_it_is_named(tmp_path: Path) -> None:
     readings(tmp_path, 1)
     capture(tmp_path, 2, disk)
     written = ["create run", "sync run", "sync index", "commit state.db"]
-    assert disk.steps == [*written, "commit state.db", *written, "remove run", "remove run", "sync index"]
+    assert disk.steps == [*written, "commit state.db", *written, "remove run", "sync index"]
 
 
 def test_sqlite_syncs_each_change_of_the_pointers(tmp_path: Path) -> None:

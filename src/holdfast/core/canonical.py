@@ -59,8 +59,11 @@ def record_bytes(batch: pa.RecordBatch, schema: Schema) -> pa.Array:
 
 def row_digests(batch: pa.RecordBatch, schema: Schema) -> pa.Array:
     """The SHA-256 of each row's canonical bytes, as 32-byte binary."""
-    sha256 = hashlib.sha256
-    return digests_to_array(b"".join([sha256(row).digest() for row in slices(record_bytes(batch, schema))]))
+    rows = record_bytes(batch, schema)
+    if len(rows) == 0:
+        return digests_to_array(b"")
+    sha256, (body, offsets) = hashlib.sha256, _body(rows)
+    return digests_to_array(b"".join([sha256(body[start:end]).digest() for start, end in pairwise(offsets)]))
 
 
 def key_bytes(batch: pa.RecordBatch, schema: Schema) -> pa.Array:
@@ -120,11 +123,8 @@ def slices(values: pa.Array) -> list[bytes]:
     """Each value of a binary array as bytes, without the cost of a scalar each. NULL comes as b""."""
     if len(values) == 0:
         return []
-    offsets = memoryview(values.buffers()[1]).cast("i")[values.offset : values.offset + len(values) + 1].tolist()
-    data, base = values.buffers()[2], offsets[0]
-    body = b"" if data is None else memoryview(data)[base : offsets[-1]].tobytes()
-    if base:
-        offsets = [offset - base for offset in offsets]
+    view, offsets = _body(values)
+    body = view.tobytes()
     return [body[start:end] for start, end in pairwise(offsets)]
 
 
@@ -133,28 +133,47 @@ def digests_to_array(packed: bytes) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(32), len(packed) // 32, [None, pa.py_buffer(packed)])
 
 
+def _body(values: pa.Array) -> tuple[memoryview, list[int]]:
+    """All values of a binary array (one at least) one after the other, and where each begins and the last ends."""
+    offsets = memoryview(values.buffers()[1]).cast("i")[values.offset : values.offset + len(values) + 1].tolist()
+    data, base = values.buffers()[2], offsets[0]
+    if base:
+        offsets = [offset - base for offset in offsets]
+    return memoryview(b"" if data is None else data)[base : base + offsets[-1]], offsets
+
+
 def _field_pieces(column: Column, values: pa.Array) -> list[Any]:
+    """What stands in a record for the column, piece by piece: constants, and arrays that are NULL where the value is.
+
+    Every piece costs, so what is the same in every row becomes one constant.
+    """
     name = column.name.encode()
     head = struct.pack("<I", len(name)) + name
+    pieces: list[Any]
     if column.type == MIXED:
-        body = _without_tag(values)
-        tags = pc.binary_slice(values, 0, 1)
-        if _longest(values) > LONG + 1:
+        tags, body = pc.binary_slice(values, 0, 1), _without_tag(values)
+        if _lengths_between(body)[1] > LONG:
             tags, body = _shorten(tags, body)
-        pieces: list[Any] = [head, tags, _lengths(body), body]
+        pieces = [head, tags, _lengths(body), body]
     else:
         kind = TYPES[column.type]
-        body = _value_bytes(values, column.type)
-        if kind.width:
-            pieces = [head + bytes([kind.tag]) + struct.pack("<I", kind.width), body]
-        elif _longest(body) > LONG:
-            tags, body = _shorten(pa.array([bytes([kind.tag])] * len(body), pa.binary()), body)
+        tag, body = bytes([kind.tag]), _value_bytes(values, column.type)
+        shortest, longest = (kind.width, kind.width) if kind.width else _lengths_between(body)
+        if longest > LONG:
+            tags, body = _shorten(_where_valid(values, tag), body)
             pieces = [head, tags, _lengths(body), body]
+        elif shortest == longest:
+            pieces = [head + tag + struct.pack("<I", longest), body]
         else:
-            pieces = [head + bytes([kind.tag]), _lengths(body), body]
+            pieces = [head + tag, _lengths(body), body]
     if values.null_count:
-        return [pc.binary_join_element_wise(*pieces, b"")]
+        pieces[0] = _where_valid(values, pieces[0])
     return pieces
+
+
+def _where_valid(values: pa.Array, constant: bytes) -> pa.Array:
+    """The constant for each value that is not NULL, else NULL."""
+    return pc.if_else(values.is_valid(), pa.scalar(constant, pa.binary()), pa.scalar(None, pa.binary()))
 
 
 def _key_pieces(column: Column, values: pa.Array) -> list[Any]:
@@ -186,8 +205,10 @@ def _lengths(body: pa.Array) -> pa.Array:
     return lengths.view(pa.binary(4)).cast(pa.binary())
 
 
-def _longest(values: pa.Array) -> int:
-    return pc.max(pc.binary_length(values)).as_py() or 0
+def _lengths_between(body: pa.Array) -> tuple[int, int]:
+    """The length of the shortest and of the longest value that is not NULL."""
+    shortest, longest = pc.min_max(pc.binary_length(body)).values()
+    return shortest.as_py() or 0, longest.as_py() or 0
 
 
 def _shorten(tags: pa.Array, body: pa.Array) -> tuple[pa.Array, pa.Array]:

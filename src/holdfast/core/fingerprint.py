@@ -14,7 +14,11 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import sys
+from array import array
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import pairwise
 from zlib import crc32
 
 import pyarrow as pa
@@ -27,7 +31,6 @@ __all__ = [
     "ENTRY",
     "bucket_digest",
     "bucket_digests",
-    "bucket_of",
     "entries",
     "fingerprint",
     "fold",
@@ -36,19 +39,17 @@ __all__ = [
 
 BUCKETS = 4096
 ENTRY = 34  # u16 bucket, big-endian, and the row's digest
+_WIDTH_MAX = 64
 _EMPTY = hashlib.sha256(b"").digest()
 
 
-def bucket_of(key: bytes) -> int:
-    """The bucket of a key: the top 12 bits of its CRC-32 (IEEE, as in zlib)."""
-    return crc32(key) >> 20
-
-
 def entries(keys: pa.Array, digests: pa.Array) -> pa.Array:
-    """One sortable entry a row: its bucket (u16, big-endian) and its digest, 34 bytes."""
-    numbers = struct.pack(f">{len(keys)}H", *[crc32(key) >> 20 for key in slices(keys)])
-    buckets = pa.Array.from_buffers(pa.binary(2), len(keys), [None, pa.py_buffer(numbers)])
-    return pc.binary_join_element_wise(buckets.cast(pa.binary()), digests.cast(pa.binary()), b"").cast(pa.binary(ENTRY))
+    """One sortable entry a row: its bucket (u16, big-endian) and its digest, 34 bytes.
+
+    A key's bucket is the top 12 bits of its CRC-32 (IEEE, as in zlib).
+    """
+    buckets = _buckets(keys).cast(pa.binary())
+    return pc.binary_join_element_wise(buckets, digests.cast(pa.binary()), b"").cast(pa.binary(ENTRY))
 
 
 def fold(rows: pa.Array) -> dict[int, bytes]:
@@ -56,17 +57,16 @@ def fold(rows: pa.Array) -> dict[int, bytes]:
 
     All entries of a bucket must be in `rows`: fold partitions that no bucket straddles.
     """
-    ordered = pc.take(rows, pc.sort_indices(rows))
-    first = ordered.offset * ENTRY
-    packed = memoryview(ordered.buffers()[1])[first : first + len(ordered) * ENTRY].tobytes()
-    found: dict[int, bytes] = {}
-    start = 0
-    while start < len(packed):
-        head = packed[start : start + 2]
-        end = _end_of_bucket(packed, start, head)
-        found[int.from_bytes(head, "big")] = b"".join([packed[at + 2 : at + ENTRY] for at in range(start, end, ENTRY)])
-        start = end
-    return found
+    if len(rows) == 0:
+        return {}
+    ordered = pc.take(rows, _order(rows))
+    packed = memoryview(pc.binary_slice(ordered, 2, ENTRY).buffers()[1])
+    heads = pc.run_end_encode(_big_endian(pc.binary_slice(ordered, 0, 2), "H", pa.uint16()))
+    bounds = pairwise([0, *heads.run_ends.to_pylist()])
+    return {
+        bucket: packed[32 * start : 32 * end].tobytes()
+        for bucket, (start, end) in zip(heads.values.to_pylist(), bounds, strict=True)
+    }
 
 
 def bucket_digest(digests: bytes) -> bytes:
@@ -106,13 +106,49 @@ def multiset_keys(sorted_digests: pa.Array, *, previous: bytes | None = None) ->
     return pa.array(keys, pa.binary()), keys[-1] if keys else previous
 
 
-def _end_of_bucket(packed: bytes, start: int, head: bytes) -> int:
-    """The first offset past the bucket that begins at `start`, by bisection."""
-    low, high = start // ENTRY + 1, len(packed) // ENTRY
-    while low < high:
-        middle = (low + high) // 2
-        if packed[middle * ENTRY : middle * ENTRY + 2] == head:
-            low = middle + 1
-        else:
-            high = middle
-    return low * ENTRY
+def _buckets(keys: pa.Array) -> pa.Array:
+    """The bucket of each key, as 2-byte binary."""
+    shortest, longest = pc.min_max(pc.binary_length(keys)).values()
+    width = longest.as_py() or 0
+    if shortest != longest or not 0 < width <= _WIDTH_MAX:
+        numbers = struct.pack(f">{len(keys)}H", *[crc32(key) >> 20 for key in slices(keys)])
+        return pa.Array.from_buffers(pa.binary(2), len(keys), [None, pa.py_buffer(numbers)])
+    # A CRC is the XOR of what each byte contributes at its place: ten times as fast as a call for every key.
+    (start,) = memoryview(keys.buffers()[1])[4 * keys.offset :][:4].cast("i")
+    body = memoryview(keys.buffers()[2])[start : start + width * len(keys)].tobytes()
+    found = pa.scalar(_native(crc32(bytes(width)) >> 20), pa.uint16())
+    for at in range(width):
+        places = pa.Array.from_buffers(pa.uint8(), len(keys), [None, pa.py_buffer(body[at::width])])
+        found = pc.bit_wise_xor(found, pc.take(_contributions(width - 1 - at), places))
+    return found.view(pa.binary(2))
+
+
+@lru_cache(_WIDTH_MAX)
+def _contributions(following: int) -> pa.Array:
+    """What each value of a byte with so many bytes after it adds to the bucket, written big-endian."""
+    zeros = bytes(following)
+    nothing = crc32(b"\0" + zeros)
+    return pa.array([_native((crc32(bytes([value]) + zeros) ^ nothing) >> 20) for value in range(256)], pa.uint16())
+
+
+def _native(bucket: int) -> int:
+    """The number that this host stores as the big-endian bytes of the bucket."""
+    return int.from_bytes(bucket.to_bytes(2, "big"), sys.byteorder)
+
+
+def _order(rows: pa.Array) -> pa.Array:
+    """The indices that sort entries. Eight bytes decide nearly always, and numbers sort twice as fast as bytes."""
+    heads = _big_endian(pc.binary_slice(rows, 0, 8), "Q", pa.uint64())
+    order = pc.sort_indices(heads)
+    ordered = pc.take(heads, order)
+    is_tied = pc.any(pc.equal(ordered.slice(0, len(rows) - 1), ordered.slice(1))).as_py()
+    return pc.sort_indices(rows) if is_tied else order
+
+
+def _big_endian(values: pa.Array, code: str, kind: pa.DataType) -> pa.Array:
+    """Fixed-size binary without NULL, read as big-endian numbers."""
+    words = array(code)
+    words.frombytes(memoryview(values.buffers()[1])[: len(values) * words.itemsize])
+    if sys.byteorder == "little":
+        words.byteswap()
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(words)])

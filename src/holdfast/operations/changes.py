@@ -26,7 +26,7 @@ from holdfast.state.runwriter import RunWriter
 from holdfast.state.spool import DigestSpool
 from holdfast.vault.merge import DELETE, INSERT, UPDATE
 
-__all__ = ["Changed", "Ledger", "Pass", "changed_rows", "every_row"]
+__all__ = ["Changed", "Ledger", "Pass", "changed_rows", "every_row", "group_rows"]
 
 _GROUP_ROWS = 512
 _PIECE_ROWS = 1 << 16
@@ -109,6 +109,11 @@ def changed_rows(into: Pass, stream: Iterator[Keyed], index: Index, *, every: bo
         yield difference
 
 
+def group_rows(count: int) -> int:
+    """How many rows each group gets when so many are written in place of one."""
+    return max(count, 1) if count <= 2 * _GROUP_ROWS else _GROUP_ROWS
+
+
 class _Block:
     """Pieces whose rows may differ, gathered so that digests and comparison cost their overhead once for many groups.
 
@@ -164,18 +169,16 @@ def _by_group(stream: Iterator[Keyed], heads: Iterator[GroupHead], nothing: Keye
     following = next(heads, None)
     begins = True
     carry = nothing
-    for each in stream:
-        rows = _joined(carry, each) if len(carry.keys) else each
-        carry = nothing
+    for rows in stream:
         while following is not None and (end := cut(rows.keys, following.first_key)) < len(rows.keys):
-            yield _Piece(head, rows.slice(0, end), begins, True)
-            rows = rows.slice(end)
+            # What is carried joins the end of its group, not the whole batch: that copies a group and no more.
+            yield _Piece(head, _joined(carry, rows.slice(0, end)), begins, True)
+            carry, rows = nothing, rows.slice(end)
             head, following, begins = following, next(heads, None), True
-        if len(rows.keys) >= _PIECE_ROWS:
-            yield _Piece(head, rows, begins, False)
-            begins = False
-        else:
-            carry = rows
+        carry = _joined(carry, rows)
+        if len(carry.keys) >= _PIECE_ROWS:
+            yield _Piece(head, carry, begins, False)
+            carry, begins = nothing, False
     yield _Piece(head, carry, begins, True)
     while following is not None:
         yield _Piece(following, nothing, True, True)
@@ -184,10 +187,13 @@ def _by_group(stream: Iterator[Keyed], heads: Iterator[GroupHead], nothing: Keye
 
 def _difference(rows: Keyed, found: pa.Array, keys: pa.Array, digests: pa.Array, ledger: Ledger) -> Changed | None:
     """Compare rows with what the index knew of their range of keys, and add the outcome to the ledger."""
-    before = digests.take(pc.index_in(rows.keys, value_set=keys)) if len(rows.keys) else digests.slice(0, 0)
+    if rows.keys.equals(keys):
+        before, is_gone = digests, pa.repeat(False, len(keys))
+    else:
+        before = digests.take(pc.index_in(rows.keys, value_set=keys)) if len(rows.keys) else digests.slice(0, 0)
+        is_gone = pc.invert(pc.is_in(keys, value_set=rows.keys))
     is_new = pc.is_null(before)
     is_changed = pc.fill_null(pc.not_equal(found.cast(pa.binary()), before.cast(pa.binary())), False)
-    is_gone = pc.invert(pc.is_in(keys, value_set=rows.keys))
     written = pc.or_(is_new, is_changed)
     new, changed, gone = (pc.sum(mask).as_py() or 0 for mask in (is_new, is_changed, is_gone))
     if not new + changed + gone:
@@ -218,7 +224,7 @@ def _with_gone(kept: Keyed, ops: pa.Array, gone: pa.Array) -> Changed:
 def _put_groups(into: Pass, was: Group | None, rows: Keyed, digests: pa.Array) -> None:
     """Write rows as groups of about 512; the first takes the place of *was*, if given."""
     count = len(rows.keys)
-    step = count if count <= 2 * _GROUP_ROWS else _GROUP_ROWS
+    step = group_rows(count)
     for start in range(0, count, step):
         part = rows.slice(start, step)
         group = Group(_seal(part, into.schema), part.keys, digests.slice(start, step))
@@ -233,4 +239,6 @@ def _seal(rows: Keyed, schema: Schema) -> bytes:
 
 
 def _joined(first: Keyed, second: Keyed) -> Keyed:
+    if len(first.keys) == 0 or len(second.keys) == 0:
+        return second if len(first.keys) == 0 else first
     return Keyed(pa.concat_arrays([first.keys, second.keys]), pa.concat_batches([first.batch, second.batch]))

@@ -37,6 +37,7 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 PRAGMA user_version = {_VERSION};
 """
 _INSERT_RUN = "INSERT INTO runs (file, bytes, sum, commit_name, status) VALUES (?,?,?,?,?)"
+_INSERT_MERGED = "INSERT INTO runs (id, file, bytes, sum, commit_name, status) VALUES (?,?,?,?,?,?)"
 
 
 class RunRow(NamedTuple):
@@ -148,11 +149,13 @@ class Database:
             for table, column in (("runs", "id"), ("stream", "run"), ("collections", "run")):
                 change(f"DELETE FROM {table} WHERE {column} = ?", run)
 
-    def swap(self, run: RunRow) -> None:
-        """Let one run stand for all applied ones."""
+    def swap(self, runs: Iterable[int], run: RunRow) -> None:
+        """Let one run stand for these applied ones, which follow on one another, in the place of the newest."""
+        replaced = list(runs)
         with self._changed() as change:
-            change("DELETE FROM runs WHERE status = 'applied'")
-            change(_INSERT_RUN, run.file, run.bytes, run.sum, run.commit, "applied")
+            for number in replaced:
+                change("DELETE FROM runs WHERE id = ?", number)
+            change(_INSERT_MERGED, max(replaced), run.file, run.bytes, run.sum, run.commit, "applied")
 
     def _prepare(self, *, read_only: bool) -> None:
         with translated(self.path):

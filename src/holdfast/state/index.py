@@ -2,7 +2,8 @@
 
 * A capture writes one immutable run with what changed. The run is listed as pending under its commit's name before the
   commit is put, and applied or dropped once the vault has told whether the commit exists.
-* Readers merge the runs, newest first; `compact` writes them into one. All of it streams: no collection is held whole.
+* Readers merge the runs, newest first; `compact` writes several into one. All of it streams: no collection is held
+  whole.
 * One process writes at a time; calls may come from several threads, but never two at once.
 
     with Index.open(folder) as index:
@@ -19,27 +20,29 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+import pyarrow as pa
+
 from holdfast.core.canonical import digests_to_array
-from holdfast.core.fingerprint import bucket_digest
 from holdfast.errors import Damaged
+from holdfast.state.compaction import due, merge
 from holdfast.state.database import Database, RunRow
+from holdfast.state.digests import BucketDigests
 from holdfast.state.disk import Disk, make_private_folder, translated
 from holdfast.state.layers import Layers
+from holdfast.state.locate import Located, Locator
 from holdfast.state.lock import exclusive
 from holdfast.state.packing import unpack_keys
 from holdfast.state.remembered import CollectionState, Group, GroupHead, PendingRun, StreamState
-from holdfast.state.runfile import Run, RunFile, StoredBucket
+from holdfast.state.runfile import Run, RunFile
 from holdfast.state.runwriter import RunWriter
 
 __all__ = ["Index", "erase"]
 
-_RUNS_MAX = 6
-_YOUNG_PART_MAX = 0.3
 _ATTEMPTS = 3
 
 
@@ -52,6 +55,8 @@ class Index:
         self._disk = disk
         self._held = held
         self._runs: list[Run] = []
+        self._digests = BucketDigests()
+        self._locator = Locator()
 
     @classmethod
     def open(cls, folder: Path, *, read_only: bool = False, disk: Disk | None = None) -> Self:
@@ -98,7 +103,11 @@ class Index:
         else:
             self._database.drop(run.id)
             self._remove_leftovers()
+        held = list(self._runs)
         self._open_runs()
+        for each in self._runs:
+            if each not in held:
+                self._digests.add(each)
 
     def stream(self) -> StreamState | None:
         """The stream this host writes, as of the last settled commit; None before the first."""
@@ -118,8 +127,22 @@ class Index:
 
     def group(self, name: str, head: GroupHead) -> Group:
         """The group of a head that `groups` gave. Raises Damaged if it is not what was written."""
-        stored = Layers(name, self._runs).group(head)
-        return Group(stored.seal, unpack_keys(stored.keys, stored.rows), digests_to_array(stored.digests))
+        return self.group_each(name, [head])[0]
+
+    def group_each(self, name: str, heads: Sequence[GroupHead]) -> list[Group]:
+        """The groups of some heads at once, which is faster than one after the other. Raises Damaged as `group`."""
+        return [
+            Group(stored.seal, unpack_keys(stored.keys, stored.rows), digests_to_array(stored.digests))
+            for stored in Layers(name, self._runs).groups(heads)
+        ]
+
+    def locate(self, name: str, keys: pa.Array) -> Iterator[Located]:
+        """Each group that holds or would hold some of the keys, with them; keys and groups ascend.
+
+        A group reaches from its first key to the next group's; the first also takes what lies before it. An empty
+        collection gives one group of no rows.
+        """
+        return self._locator.locate(Layers(name, self._runs), keys)
 
     def buckets(self, name: str) -> Iterator[tuple[int, bytes]]:
         """Number and content (sorted row digests, packed) of each bucket that holds rows, ascending.
@@ -135,28 +158,28 @@ class Index:
     def begin(self) -> RunWriter:
         """Start a run. What it writes is not visible here before it is finished and settled."""
         assert not self.pending(), "settle the pending run before the next one"
-        return RunWriter(self._folder, self._runs, self._database, self._disk)
+        return RunWriter(self._folder, self._runs, self._database, self._disk, self._digests)
 
     def compact(self, *, force: bool = False) -> bool:
-        """Write all runs into one if they have become many or large, and tell whether that was done.
+        """Write the youngest runs into one if they have become many, or all if they are large, or all with *force*.
 
-        Needs as much free disk as the index has. Iterators from before must not be used afterwards.
+        Tells whether that was done. Needs as much free disk as what it writes, at most the index's size. Iterators from
+        before must not be used afterwards.
         """
         assert not self.pending(), "settle the pending run before compacting"
         rows = self._database.applied()
-        young = sum(row.bytes for row in rows[:-1])
-        is_due = len(rows) >= _RUNS_MAX or (len(rows) > 1 and young > _YOUNG_PART_MAX * rows[-1].bytes)
-        if not is_due and not (force and rows):
+        count = len(rows) if force else due([row.bytes for row in rows])
+        if not count:
             return False
         file = RunFile(self._folder / f"{uuid.uuid4()}.db", self._disk)
         try:
-            for state in self._database.collections():
-                _copy(Layers(state.name, self._runs), file)
+            merge(self._runs, count, file, {state.name for state in self._database.collections()})
             size, total = file.close()
         except BaseException:
             file.discard()
             raise
-        self._database.swap(RunRow(0, file.path.name, size, total, rows[0].commit))
+        merged = rows[:count]
+        self._database.swap([row.id for row in merged], RunRow(0, file.path.name, size, total, merged[0].commit))
         self._open_runs()
         self._remove_leftovers()
         return True
@@ -192,6 +215,7 @@ class Index:
             if row.file not in held:
                 self._runs.append(Run(self._folder / row.file, row.bytes, row.sum))
         self._runs.sort(key=lambda run: names.index(run.path.name))
+        self._locator.keep(self._runs)
 
     def _close_runs(self) -> None:
         for run in self._runs:
@@ -220,13 +244,3 @@ def erase(folder: Path) -> None:
             path.unlink(missing_ok=True)
         for path in (folder, runs):
             Disk().sync_folder(path)
-
-
-def _copy(layers: Layers, file: RunFile) -> None:
-    """Write one collection, merged, into a run of its own standing."""
-    name = layers.name
-    file.replace(name)
-    for head in layers.heads():
-        file.put_group(name, head.first_key, layers.group(head))
-    for number, content in layers.buckets():
-        file.put_bucket(name, number, StoredBucket(True, bucket_digest(content), b"", content))

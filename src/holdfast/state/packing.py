@@ -7,6 +7,7 @@ Packed keys are a u64 width and, if it is not 0, keys of that width one after th
 from __future__ import annotations
 
 import struct
+from array import array
 from bisect import bisect_left
 from itertools import chain
 from typing import NamedTuple
@@ -34,15 +35,16 @@ class Patch(NamedTuple):
 def pack_keys(keys: pa.Array) -> bytes:
     """The keys (binary, no NULL) as packed bytes."""
     assert keys.type == pa.binary(), f"keys are {keys.type}"
-    offsets = pa.Array.from_buffers(pa.int32(), len(keys) + 1, [None, keys.buffers()[1]], offset=keys.offset)
-    first, end = offsets[0].as_py(), offsets[-1].as_py()
+    if len(keys) == 0:
+        return struct.pack("=Qi", 0, 0)
+    offsets = memoryview(keys.buffers()[1]).cast("i")[keys.offset : keys.offset + len(keys) + 1]
+    first, end = offsets[0], offsets[-1]
     data = keys.buffers()[2]
     body = b"" if data is None else memoryview(data)[first:end]
     shortest, longest = pc.min_max(pc.binary_length(keys)).values()
-    if shortest == longest and shortest.as_py():
-        return b"".join([struct.pack("=Q", shortest.as_py()), body])
-    moved = pc.subtract(offsets, pa.scalar(first, pa.int32()))
-    return b"".join([struct.pack("=Q", 0), memoryview(moved.buffers()[1])[: 4 * (len(keys) + 1)], body])
+    if shortest == longest and end > first:
+        return b"".join([struct.pack("=Q", (end - first) // len(keys)), body])
+    return b"".join([struct.pack("=Q", 0), array("i", [offset - first for offset in offsets]), body])
 
 
 def unpack_keys(packed: bytes, rows: int) -> pa.Array:

@@ -9,7 +9,9 @@ import pyarrow as pa
 
 from holdfast.core.records import Schema
 
-__all__ = ["CollectionState", "Group", "GroupHead", "PendingRun", "StreamState"]
+__all__ = ["FOLLOWING", "CollectionState", "Group", "GroupHead", "PendingRun", "StreamState"]
+
+FOLLOWING = "following"  # under which a follower leaves word for whoever asks how it fares
 
 
 @dataclass(frozen=True, slots=True)

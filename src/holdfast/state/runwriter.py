@@ -5,18 +5,22 @@ from __future__ import annotations
 import heapq
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Self
 
 import pyarrow as pa
 
 from holdfast.core.fingerprint import BUCKETS, bucket_digest, fold
+from holdfast.state.buckets import changed
 from holdfast.state.database import Database, RunRow
+from holdfast.state.digests import BucketDigests
 from holdfast.state.disk import Disk
-from holdfast.state.layers import EMPTY_BUCKET, Layers, group_sum
-from holdfast.state.packing import edited, pack_digests, pack_keys, patch_of
+from holdfast.state.edits import Changes, edited_group, packed_edit
+from holdfast.state.layers import BUCKETS_AT_ONCE, EMPTY_BUCKET, Layers, group_sum
+from holdfast.state.packing import DIGEST, pack_digests, pack_keys, patch_of
 from holdfast.state.remembered import CollectionState, Group, PendingRun, StreamState
-from holdfast.state.runfile import GONE, PATCH, WHOLE, Run, RunFile, StoredBucket, StoredGroup
+from holdfast.state.runfile import EDIT, GONE, PATCH, WHOLE, Run, RunFile, StoredBucket, StoredGroup
 
 __all__ = ["RunWriter"]
 
@@ -26,11 +30,14 @@ _GONE = StoredGroup(GONE, 0, b"", 0, b"", b"")
 class RunWriter:
     """A run being written. Leaving its block without `finish` abandons it; a run that changes nothing has no file."""
 
-    def __init__(self, folder: Path, runs: Sequence[Run], database: Database, disk: Disk) -> None:
+    def __init__(
+        self, folder: Path, runs: Sequence[Run], database: Database, disk: Disk, digests: BucketDigests
+    ) -> None:
         self._folder = folder
         self._older = runs
         self._database = database
         self._disk = disk
+        self._digests = digests
         self._file: RunFile | None = None
         self._replaced: set[str] = set()
         self._dropped: set[str] = set()
@@ -64,6 +71,22 @@ class RunWriter:
                 stored = stored._replace(kind=PATCH, keys=patch.positions, digests=patch.digests)
         self._open().put_group(collection, first_key, stored)
 
+    def edit_group(self, collection: str, was: Group, changes: Changes) -> None:
+        """Write what changes in a group, by key: digests of records that came or changed, None for those that went.
+
+        *was* is the group as read from the index; its first key stays, it keeps records, and it loses its seal. Nothing
+        else may be written for it in this run.
+        """
+        assert collection not in self._replaced, "a replaced collection has no groups to edit"
+        first_key = was.first_key
+        keys, digests = edited_group(pack_keys(was.keys), pack_digests(was.digests), changes)
+        rows = len(digests) // DIGEST
+        stored = StoredGroup(WHOLE, rows, b"", group_sum(first_key, b"", keys, digests), keys, digests)
+        edit_keys, edit_digests = packed_edit(changes)
+        if len(edit_keys) + len(edit_digests) < (len(keys) + len(digests)) // 2:
+            stored = stored._replace(kind=EDIT, keys=edit_keys, digests=edit_digests)
+        self._open().put_group(collection, first_key, stored)
+
     def drop_group(self, collection: str, first_key: bytes) -> None:
         """Remove the group with that first key."""
         self._open().put_group(collection, first_key, _GONE)
@@ -86,9 +109,13 @@ class RunWriter:
         """
         assert collection in self._replaced, "only a replaced collection takes whole buckets"
         digests = [EMPTY_BUCKET] * BUCKETS
-        for number, content in _folded(entries):
-            digests[number] = bucket_digest(content)
-            self._open().put_bucket(collection, number, StoredBucket(True, digests[number], b"", content))
+
+        def stored() -> Iterator[tuple[int, StoredBucket]]:
+            for number, content in _folded(entries):
+                digests[number] = bucket_digest(content)
+                yield number, StoredBucket(True, digests[number], b"", content)
+
+        self._open().put_buckets(collection, stored())
         return digests
 
     def edit_buckets(self, collection: str, removed: Iterable[pa.Array], added: Iterable[pa.Array]) -> list[bytes]:
@@ -99,13 +126,21 @@ class RunWriter:
         """
         assert collection not in self._replaced, "a replaced collection has no buckets to edit"
         older = Layers(collection, self._older)
-        digests = older.bucket_digests()
-        for number, gone, new in _paired(_folded(removed), _folded(added)):
-            content = edited(older.bucket(number, digests[number]), gone, new)
-            digest = digests[number] = bucket_digest(content)
-            is_whole = len(gone) + len(new) >= len(content)
-            stored = StoredBucket(True, digest, b"", content) if is_whole else StoredBucket(False, digest, gone, new)
-            self._open().put_bucket(collection, number, stored)
+        digests = self._digests.of(collection, self._older)
+
+        def stored(pairs: Iterator[tuple[int, bytes, bytes]]) -> Iterator[tuple[int, StoredBucket]]:
+            while some := list(islice(pairs, BUCKETS_AT_ONCE)):
+                contents = older.contents([(number, digests[number]) for number, _, _ in some])
+                for (number, gone, new), before in zip(some, contents, strict=True):
+                    content = changed(before, gone, new)
+                    digest = digests[number] = bucket_digest(content)
+                    is_whole = len(gone) + len(new) >= len(content)
+                    yield number, StoredBucket(is_whole, digest, *((b"", content) if is_whole else (gone, new)))
+
+        pairs = _paired(_folded(removed), _folded(added))
+        # A run that changes nothing has no file.
+        if (first := next(pairs, None)) is not None:
+            self._open().put_buckets(collection, stored(chain([first], pairs)))
         return digests
 
     def finish(self, commit: str, stream: StreamState, collections: Iterable[CollectionState]) -> PendingRun:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import sys
 from array import array
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Self
@@ -68,18 +67,17 @@ class DigestSpool:
 
         May be asked for again, and more may be added between. Arrays are about 4 MB unless one bucket is larger.
         """
-        tail = _grouped(self._waiting)
+        tail, starts = _grouped(self._waiting)
         count = _part_count(self.rows * ENTRY)
         bounds = [BUCKETS * part // count for part in range(count + 1)]
-        cuts = _offsets(tail, bounds)
-        for part, (first, end) in enumerate(pairwise(bounds)):
+        for first, end in pairwise(bounds):
             pieces = [self._read(offsets[first], offsets[end]) for offsets in self._runs]
-            packed = b"".join([*pieces, tail[cuts[part] : cuts[part + 1]]])
+            packed = b"".join([*pieces, tail[starts[first] : starts[end]]])
             if packed:
                 yield _array(packed)
 
     def _spill(self) -> None:
-        packed = _grouped(self._waiting)
+        packed, starts = _grouped(self._waiting)
         self._waiting, self._waiting_bytes = [], 0
         with translated(self._folder):
             if self._file is None:
@@ -88,7 +86,7 @@ class DigestSpool:
             start = self._file.seek(0, os.SEEK_END)
             self._file.write(packed)
             self._file.flush()
-        self._runs.append(array("Q", [start + offset for offset in _offsets(packed, range(BUCKETS + 1))]))
+        self._runs.append(array("Q", [start + each for each in starts]))
 
     def _read(self, start: int, end: int) -> bytes:
         assert self._file is not None
@@ -97,29 +95,21 @@ class DigestSpool:
             return self._file.read(end - start)
 
 
-def _grouped(arrays: Sequence[pa.Array]) -> bytes:
-    """All entries with their buckets ascending, packed."""
-    if not arrays:
-        return b""
+def _grouped(arrays: Sequence[pa.Array]) -> tuple[memoryview, array[int]]:
+    """All entries with their buckets ascending, packed; and where each bucket begins and the last one ends."""
+    starts = array("Q", [0]) * (BUCKETS + 1)
+    if not any(map(len, arrays)):
+        return memoryview(b""), starts
     together = pa.concat_arrays(arrays)
-    heads = pc.binary_slice(together.cast(pa.binary()), 0, 2)
-    numbers = array("H", memoryview(heads.buffers()[2])[: 2 * len(heads)].tobytes())
+    numbers = array("H", memoryview(pc.binary_slice(together, 0, 2).buffers()[1])[: 2 * len(together)].tobytes())
     if sys.byteorder == "little":
         numbers.byteswap()
+    heads = pa.Array.from_buffers(pa.uint16(), len(together), [None, pa.py_buffer(numbers)])
     # Arrow sorts 16-bit numbers by counting: ten times as fast as sorting the entries whole.
-    order = pc.sort_indices(pa.Array.from_buffers(pa.uint16(), len(heads), [None, pa.py_buffer(numbers)]))
-    ordered = pc.take(together, order)
-    return memoryview(ordered.buffers()[1])[: len(ordered) * ENTRY].tobytes()
-
-
-def _offsets(packed: bytes, buckets: Iterable[int]) -> array[int]:
-    """Where each of the ascending buckets begins in grouped entries."""
-    rows = range(len(packed) // ENTRY)
-    found, at = array("Q"), 0
-    for bucket in buckets:
-        at = bisect_left(rows, bucket.to_bytes(2, "big"), at, key=lambda row: packed[row * ENTRY : row * ENTRY + 2])
-        found.append(at * ENTRY)
-    return found
+    ordered = pc.take(together, pc.sort_indices(heads))
+    for bucket, rows in zip(*(each.to_pylist() for each in pc.value_counts(heads).flatten()), strict=True):
+        starts[bucket + 1] = rows * ENTRY
+    return memoryview(ordered.buffers()[1])[: len(ordered) * ENTRY], array("Q", accumulate(starts))
 
 
 def _part_count(size: int) -> int:
