@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 
 from holdfast.core.canonical import row_digests
 from holdfast.core.plan import Plan
 from holdfast.core.policy import Policy
-from holdfast.core.ports import Applied, Created, Snapshot, Store, View
+from holdfast.core.ports import Applied, Created, Misread, Snapshot, Store, View
 from holdfast.core.records import Collection, Column, Schema
 from holdfast.errors import HoldfastError
 from holdfast.operations.capture import Captured, capture
@@ -51,7 +52,7 @@ class Records:
     rows: Sequence[Row]
     ordered: bool = False
     batch_rows: int = 3
-    fails: tuple[int, HoldfastError] | None = None
+    fails: tuple[int, Exception] | None = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         starts = range(0, len(self.rows), self.batch_rows)
@@ -65,19 +66,22 @@ class Records:
 
 @dataclass
 class Shop:
-    """The business: collections by name. `fails` says of some of them after how many batches reading fails, and how.
+    """The business: collections by name. `fails` says of some of them after how many batches reading fails, and how;
+    `misleads`, after how many batches it turns out that what was known of them holds no longer.
 
     As a writer it does what a plan says, all or nothing. With `loses` it acknowledges, and then loses that record.
     """
 
     tables: dict[str, Table] = field(default_factory=dict)
     fails: dict[str, tuple[int, HoldfastError]] = field(default_factory=dict)
+    misleads: dict[str, int] = field(default_factory=dict)
     loses: tuple[str, int] | None = None
     recovered: int = 0
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
-        yield ShopSnapshot(dict(self.tables), dict(self.fails))
+    def snapshot(self, known: Mapping[str, Schema] = MappingProxyType({})) -> Iterator[Snapshot]:
+        misled = {name: (at, Misread(f"{name}: odd text")) for name, at in self.misleads.items() if name in known}
+        yield ShopSnapshot(dict(self.tables), {**self.fails, **misled})
 
     def recover(self) -> None:
         self.recovered += 1
@@ -105,7 +109,7 @@ class ShopSnapshot:
     position = "now"
     taken = START
 
-    def __init__(self, tables: Mapping[str, Table], fails: Mapping[str, tuple[int, HoldfastError]]) -> None:
+    def __init__(self, tables: Mapping[str, Table], fails: Mapping[str, tuple[int, Exception]]) -> None:
         self._tables, self._fails = tables, fails
         self.names = tuple(sorted(tables))
 

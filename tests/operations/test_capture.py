@@ -17,6 +17,7 @@ from holdfast.core.records import Column, Schema
 from holdfast.errors import Unreachable, Unsupported
 from holdfast.operations.capture import Captured, capture
 from holdfast.state.index import Index
+from holdfast.vault.findings import Problem
 from holdfast.vault.heal import heal
 from holdfast.vault.names import Kind, sha256_hex
 from holdfast.vault.verify import verify
@@ -213,6 +214,34 @@ def test_a_reading_that_fails_makes_no_commit(office: Office, batches: int) -> N
     office.shop.fails.clear()
     office.shop.tables["orders"] = orders(*range(9))
     assert counts(office.capture()) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("batches", [0, 1, 2])
+def test_what_was_known_and_holds_no_longer_costs_a_second_reading_only(office: Office, batches: int) -> None:
+    """The first reading leaves no trace in the commit or the index; what it had sent lies there as after a crash."""
+    office.capture()
+    office.shop.tables = {"clicks": clicks("cart", "help"), "orders": orders(*range(1, 10), note="later")}
+    office.shop.misleads = {"clicks": 9, "orders": batches}
+    captured = office.capture()
+    assert captured.notes == ("everything was read a second time: clicks: odd text",)
+    assert {name: counts(captured, name) for name in kinds(captured)} == {"clicks": (1, 0, 2), "orders": (2, 7, 1)}
+    assert held_in(office) == wanted(office)
+    vault = office.vault()
+    findings = verify(vault.sites, office.id, now=office.now).findings
+    assert {finding.kind for finding in findings} <= {Problem.STRAY}
+    office.shop.misleads = {}
+    assert set(kinds(office.capture()).values()) == {"same"}
+
+
+def test_nothing_is_known_to_a_host_that_must_not_believe_its_index(office: Office, tmp_path: Path) -> None:
+    """A new base rests on what the source proves now, not on what this host remembers."""
+    office.capture()
+    shutil.copytree(tmp_path, tmp_path.with_name("older"))
+    office.capture()
+    office.folder = tmp_path.with_name("older")
+    office.shop.misleads = {"orders": 0}
+    assert "second time" not in " ".join(office.capture().notes)
+    assert held_in(office) == wanted(office)
 
 
 def test_a_collection_that_cannot_be_read_keeps_its_records(office: Office) -> None:

@@ -18,7 +18,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from holdfast.api import OpenVault, Records
+from holdfast import OpenVault, Records
 from holdfast.assemble import open_source
 from holdfast.begin import Wishes, begin_project
 from holdfast.core.canonical import tagged_value

@@ -6,18 +6,20 @@ verbs: append-only is a type.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
 
-import pyarrow as pa
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-from holdfast.core.plan import Plan
-from holdfast.core.records import Collection, Schema
+    from holdfast.core.plan import Plan
+    from holdfast.core.records import Collection, Schema
 
-__all__ = ["Applied", "Clock", "Created", "Entry", "Reader", "Snapshot", "Store", "View", "Writer"]
+__all__ = ["Applied", "Clock", "Created", "Entry", "Misread", "Reader", "Snapshot", "Store", "View", "Writer"]
 
 Clock = Callable[[], datetime]
 
@@ -107,11 +109,21 @@ class Snapshot(Protocol):
         """The live view of one of them."""
 
 
+class Misread(Exception):
+    """What a reader was told to be known of a collection holds no longer: read it again, with nothing known.
+
+    No error for people: who passes `known` catches it.
+    """
+
+
 class Reader(Protocol):
     """A business system that can be read."""
 
-    def snapshot(self) -> AbstractContextManager[Snapshot]:
+    def snapshot(self, known: Mapping[str, Schema] = MappingProxyType({})) -> AbstractContextManager[Snapshot]:
         """Open one consistent snapshot; the source's own users go on writing meanwhile.
+
+        `known` are schemas that collections had before. A reader may spare a proof that they still fit and look at
+        each batch instead; where one does not fit, `View.batches` raises Misread before it yields that batch.
 
         Raises Unreachable (no such place, locked: safe to retry), Damaged (the source itself is corrupt) or Refused.
         """

@@ -22,7 +22,7 @@ from holdfast.errors import HoldfastError
 from holdfast.operations.scratch import SealedScratch
 from holdfast.state.scratch import Token
 
-__all__ = ["keyed", "prefetched"]
+__all__ = ["keyed", "prefetched", "sorted_rows"]
 
 _RUN_BYTES = 16 << 20
 _CHUNK_BYTES = 1 << 20
@@ -39,10 +39,12 @@ def keyed(view: View, scratch: SealedScratch, *, schema: Schema | None = None) -
     wanted = schema or view.schema
     batches = (project(batch, view.schema, wanted) for batch in view.batches() if batch.num_rows)
     if not wanted.key:
-        yield from _numbered(_sorted((Keyed(row_digests(b, wanted).cast(pa.binary()), b) for b in batches), scratch))
+        yield from _numbered(
+            sorted_rows((Keyed(row_digests(b, wanted).cast(pa.binary()), b) for b in batches), scratch)
+        )
         return
     rows = (Keyed(key_bytes(batch, wanted), batch) for batch in batches)
-    yield from _checked(rows if view.ordered else _sorted(rows, scratch), view.name)
+    yield from _checked(rows if view.ordered else sorted_rows(rows, scratch), view.name)
 
 
 def prefetched(items: Iterator[_Item]) -> Iterator[_Item]:
@@ -73,7 +75,7 @@ def _numbered(rows: Iterator[Keyed]) -> Iterator[Keyed]:
         yield Keyed(keys, each.batch)
 
 
-def _sorted(rows: Iterator[Keyed], scratch: SealedScratch) -> Iterator[Keyed]:
+def sorted_rows(rows: Iterator[Keyed], scratch: SealedScratch) -> Iterator[Keyed]:
     """The same rows, ascending by key (equal keys stay), in memory up to a run's size, else by merging sealed runs."""
     runs: list[list[Token]] = []
     pending: list[Keyed] = []

@@ -28,7 +28,7 @@ from holdfast.vault.keys import epoch_id, new_epoch
 from holdfast.vault.upload import Upload
 from holdfast.vault.vault import Vault
 
-__all__ = ["EPOCH", "CollectionCapture", "Take", "Taken"]
+__all__ = ["EPOCH", "CollectionCapture", "Take", "Taken", "outcome_of"]
 
 Emit = Callable[[Progress], None]
 _Kind = Literal["base", "delta", "same"]
@@ -41,7 +41,7 @@ class CollectionCapture:
     """What a capture found in one collection. `kind` is how it was kept: a base, a delta, or the same as before."""
 
     name: str
-    kind: Literal["base", "delta", "same", "dropped"]
+    kind: Literal["base", "delta", "changes", "same", "dropped"]
     rows: int
     new: int
     changed: int
@@ -149,7 +149,7 @@ class Take:
             coverage=_coverage(collection),
         )
         changes = tuple(schema_changes(known.schema, schema)) if known is not None else ()
-        return Taken(self._recipient(name), part, state, _outcome(part, changes))
+        return Taken(self._recipient(name), part, state, outcome_of(part, changes))
 
     def _pass(
         self, collection: Collection, stream: Iterator[Keyed], known: CollectionState | None, *, is_base: bool
@@ -188,21 +188,20 @@ class Take:
         told = why.message if why.message.startswith(f"{name}: ") else f"{name}: {why.message}"
         part = _part(snapshot, state, "base" if known is None else "same")
         part = msgspec.structs.replace(part, coverage=Gaps((told,)))
-        return Taken(self._recipient(name), part, None, _outcome(part, ()))
+        return Taken(self._recipient(name), part, None, outcome_of(part, ()))
 
     def _dropped(self, snapshot: Snapshot, known: CollectionState) -> Taken:
         """The last part of a collection that the source no longer has."""
         nothing = fingerprint(known.schema.key, known.schema.names, 0, bucket_digests([]))
         part = _part(snapshot, replace(known, rows=0, fingerprint=nothing), "same")
         part = msgspec.structs.replace(part, dropped=True, counts=Counts(new=0, changed=0, gone=known.rows))
-        return Taken(self._recipient(known.name), part, None, _outcome(part, ()))
+        return Taken(self._recipient(known.name), part, None, outcome_of(part, ()))
 
     def _recipient(self, name: str) -> str:
         """The recipient of the collection's epoch; a new epoch if the vault's head does not know the remembered one."""
         if name not in self._epochs:
             kept = self._index.recall(EPOCH + name)
-            head = self._vault.head
-            is_known = kept is not None and head is not None and epoch_id(kept) in head.commit.epochs
+            is_known = kept is not None and epoch_id(kept) in self._vault.epochs()
             self._epochs[name] = kept if kept is not None and is_known else self._new_epoch(name)
         return self._epochs[name]
 
@@ -282,9 +281,10 @@ def _coverage(collection: Collection) -> Literal["complete"] | Gaps:
     return Gaps(tuple(collection.not_covered)) if collection.not_covered else "complete"
 
 
-def _outcome(part: Part, changes: tuple[SchemaChange, ...]) -> CollectionCapture:
+def outcome_of(part: Part, changes: tuple[SchemaChange, ...]) -> CollectionCapture:
+    """What a part says, for people."""
     gaps = part.coverage.gaps if isinstance(part.coverage, Gaps) else ()
-    kind: Literal["base", "delta", "same", "dropped"] = "dropped" if part.dropped else part.kind
+    kind: Literal["base", "delta", "changes", "same", "dropped"] = "dropped" if part.dropped else part.kind
     counts = part.counts
     return CollectionCapture(
         part.collection, kind, part.rows, counts.new, counts.changed, counts.gone, changes, tuple(gaps)

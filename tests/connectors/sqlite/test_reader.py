@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from holdfast.connectors.sqlite import SqliteReader
 from holdfast.connectors.sqlite.reader import VALUE_BYTES_MAX
 from holdfast.core.align import is_ascending
 from holdfast.core.canonical import decode, key_bytes
+from holdfast.core.ports import Misread
 from holdfast.core.records import Reference, Schema
 from holdfast.errors import Damaged, Unreachable, Unsupported
 from tests.connectors.sqlite.databases import Shop, rows, run
@@ -28,6 +31,12 @@ def schema(path: Path, name: str) -> Schema:
     """The schema of one collection."""
     with SqliteReader(path).snapshot() as snapshot:
         return {each.name: each.schema for each in snapshot.collections}[name]
+
+
+def batches(path: Path, known: Mapping[str, Schema]) -> Iterator[pa.RecordBatch]:
+    """The batches of the table t, read on the word of what is known."""
+    with SqliteReader(path).snapshot(known) as snapshot:
+        yield from snapshot.read(snapshot.collection("t")).batches()
 
 
 @pytest.mark.parametrize("journal", ["wal", "delete"])
@@ -179,6 +188,45 @@ def test_a_number_after_very_many_texts_stays_a_number(path: Path) -> None:
     )
     run(path, "INSERT INTO t VALUES (40000, 7)")
     assert decode(rows(path, "t")[-1]["v"]) == ("int", 7)
+
+
+MANY = "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 40000)"
+
+
+@pytest.mark.parametrize("key", ["id", "a"])
+def test_text_that_was_valid_before_is_looked_at_again_while_it_is_read(path: Path, key: str) -> None:
+    """What is known spares a scan and no proof: the batch with the invalid value never comes out, those before do."""
+    run(
+        path,
+        f"CREATE TABLE t (id INTEGER NOT NULL, a TEXT NOT NULL, b TEXT, PRIMARY KEY ({key}))",
+        f"INSERT INTO t {MANY} SELECT i, printf('%08d', i), 'Ж' || i FROM n",
+    )
+    known = {"t": schema(path, "t")}
+    assert [batch.num_rows for batch in batches(path, known)] == [16_384, 16_384, 7_232]
+    for column in ("a", "b"):
+        run(path, f"UPDATE t SET {column} = {column} || CAST(x'ff' AS TEXT) WHERE id = 40000")
+        found = batches(path, known)
+        assert [next(found).num_rows for _ in range(2)] == [16_384, 16_384]
+        with pytest.raises(Misread, match=f"t: .* column {column} "):
+            next(found)
+        run(path, f"UPDATE t SET {column} = '99999999' WHERE id = 40000")
+
+
+def test_only_text_that_was_text_before_is_believed(path: Path) -> None:
+    """A column that is new, or was of another type, is proven as if nothing were known; so is all of UTF-16."""
+    bad = "CAST(x'00d8' AS TEXT)"
+    for encoding in ("UTF-8", "UTF-16le"):
+        path.unlink(missing_ok=True)
+        run(path, f"PRAGMA encoding = '{encoding}'", "CREATE TABLE t (a TEXT, b)", "INSERT INTO t VALUES ('a', 1)")
+        known = {"t": schema(path, "t")}
+        if encoding == "UTF-16le":
+            run(path, f"UPDATE t SET a = {bad}")
+        run(path, "ALTER TABLE t ADD COLUMN c TEXT", f"UPDATE t SET b = {bad}, c = {bad}")
+        assert [batch.num_rows for batch in batches(path, known)] == [1]
+        with SqliteReader(path).snapshot(known) as snapshot:
+            assert snapshot.collection("t").schema == schema(path, "t")
+        wrong = {"UTF-8": "bc", "UTF-16le": "abc"}[encoding]
+        assert "".join(column.name for column in schema(path, "t").columns if column.type == "mixed") == wrong
 
 
 def test_numbers_of_a_mixed_column_keep_their_kind(path: Path) -> None:

@@ -2,7 +2,8 @@
 
 The driver guesses a column's type from its first rows and silently turns later integers into text. So each column is
 counted first, in one scan: only a column whose values are all of one storage class is read as that class, and only
-text that is UTF-8 throughout is read as text. All else is `mixed`. A column without values is typed by its
+text that is UTF-8 throughout is read as text. All else is `mixed`. Text of a column that was text at the last capture
+is looked at only when it is read. A column without values is typed by its
 declaration (numeric: int; none: bytes), so that it keeps its type from capture to capture.
 """
 
@@ -36,10 +37,14 @@ class Proof:
     classes: Mapping[str, frozenset[str]]
     with_null: frozenset[str]
     longest: Mapping[str, int]  # bytes of each text or blob column; see _longest
+    unseen: frozenset[str]  # columns taken for text on the word of `known`: whoever reads them has to look
 
 
-def prove(session: Session, table: Table, encoding: str) -> Proof:
-    """Scan the table once; again only for columns that turn out to be mixed, and for text, to see that it is UTF-8."""
+def prove(session: Session, table: Table, encoding: str, known: Schema | None = None) -> Proof:
+    """Scan the table once; again only for columns that turn out to be mixed, and for text, to see that it is UTF-8.
+
+    What was text in the schema that is `known` from before is taken for UTF-8 unseen.
+    """
     facts = _Facts()
     for group in _groups(table.columns):
         _count(session, table, group, facts)
@@ -47,9 +52,12 @@ def prove(session: Session, table: Table, encoding: str) -> Proof:
     for group in _groups(unclear):
         _count_classes(session, table, group, facts)
     texts = [each.name for each in table.columns if facts.types[each.name] == "text" and facts.longest.get(each.name)]
-    for name in not_text(session, table, texts, facts.longest, encoding):
+    # Of text in UTF-16 only a scan can tell: the driver converts it, and mends what is invalid without a word.
+    before = known.columns if known is not None and encoding == "UTF-8" else ()
+    unseen = frozenset(column.name for column in before if column.type == "text").intersection(texts)
+    for name in not_text(session, table, [each for each in texts if each not in unseen], facts.longest, encoding):
         facts.types[name], facts.classes[name] = MIXED, frozenset(("text",))
-    return Proof(facts.rows, facts.types, facts.classes, frozenset(facts.with_null), facts.longest)
+    return Proof(facts.rows, facts.types, facts.classes, frozenset(facts.with_null), facts.longest, unseen)
 
 
 def choose_key(table: Table, proof: Proof) -> tuple[str, ...]:

@@ -10,13 +10,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -38,7 +39,8 @@ from holdfast.connectors.sqlite.definitions import (
 from holdfast.connectors.sqlite.order import stored_order
 from holdfast.connectors.sqlite.projection import Projection
 from holdfast.connectors.sqlite.proof import Proof, prove, schema_of
-from holdfast.core.ports import Snapshot, View
+from holdfast.connectors.sqlite.texts import is_utf8
+from holdfast.core.ports import Misread, Snapshot, View
 from holdfast.core.records import Collection, Schema
 from holdfast.errors import Unsupported, Usage
 
@@ -57,20 +59,21 @@ class SqliteReader:
         self._busy_seconds = busy_seconds
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
+    def snapshot(self, known: Mapping[str, Schema] = MappingProxyType({})) -> Iterator[Snapshot]:
         """Open one consistent snapshot, waiting a bounded time for a lock.
 
         Raises Unreachable (no such file, locked, unreadable) or Damaged (not a database, corrupt).
         """
         with open_session(self._path, mode="ro", busy_seconds=self._busy_seconds) as session:
-            yield SqliteSnapshot(session)
+            yield SqliteSnapshot(session, known)
 
 
 class SqliteSnapshot:
     """One read transaction. Reads the schema at once, rows when they are asked for."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, known: Mapping[str, Schema]) -> None:
         self._session = session
+        self._known = known
         self.taken = datetime.now(UTC)
         session.run("BEGIN")
         # A deferred transaction holds nothing until its first read: this is the moment of the snapshot.
@@ -122,7 +125,7 @@ class SqliteSnapshot:
         if name == PRAGMA:
             return RecordsView(Collection(PRAGMA, PRAGMA_SCHEMA), pragma_records(session, catalog))
         table = self._tables[name]
-        proof = prove(session, table, catalog.encoding)
+        proof = prove(session, table, catalog.encoding, self._known.get(name))
         schema = schema_of(table, proof)
         if name == SEQUENCE:
             schema = sequence_schema(session, schema, proof)
@@ -157,7 +160,8 @@ class TableView:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Every record once.
 
-        Raises Unsupported, naming it, for a value longer than `VALUE_BYTES_MAX`.
+        Raises Unsupported, naming it, for a value longer than `VALUE_BYTES_MAX`, and Misread for text that was taken
+        for UTF-8 and is not.
         """
         self._refuse_long_values()
         for band in self._bands():
@@ -177,9 +181,15 @@ class TableView:
                 if not guarded:
                     for batch in reader:
                         if batch.num_rows:
-                            yield projection.records(batch)
+                            yield self._looked_at(projection.records(batch))
                     return
         # With guards the driver can't guess wrong while there are rows, so there are none.
+
+    def _looked_at(self, records: pa.RecordBatch) -> pa.RecordBatch:
+        for name in self.proof.unseen:
+            if not is_utf8(records.column(name)):
+                raise Misread(f"{self.name}: not all text in column {name} is UTF-8 any more")
+        return records
 
     def _refuse_long_values(self) -> None:
         for name, longest in self.proof.longest.items():

@@ -14,7 +14,7 @@ from holdfast.connectors.sqlite.connection import Session, quoted
 from holdfast.core.canonical import slices
 from holdfast.core.records import TYPES
 
-__all__ = ["not_text", "tagged_texts"]
+__all__ = ["is_utf8", "not_text", "tagged_texts"]
 
 # concat_ws takes up to 1,000 arguments.
 _COLUMNS_AT_ONCE = 500
@@ -33,9 +33,20 @@ def not_text(
             yield from (name for name in group if not _are_valid(session, table, [name], longest, encoding))
 
 
+def is_utf8(values: pa.Array) -> bool:
+    """Whether every text of a column is valid, whatever Arrow takes it for."""
+    if _is_ascii(values):
+        return True
+    try:
+        values.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
 def tagged_texts(values: pa.Array, encoding: str) -> pa.Array:
     """Texts, given as their bytes in the database, as values of a mixed column."""
-    if encoding == "UTF-8" and _is_utf8(values.cast(pa.string(), safe=False)):
+    if encoding == "UTF-8" and is_utf8(values.cast(pa.string(), safe=False)):
         return pc.binary_join_element_wise(pa.scalar(_TEXT, pa.binary()), values, pa.scalar(b"", pa.binary()))
     return pa.array([_tagged(value, encoding) for value in slices(values)], pa.binary())
 
@@ -49,7 +60,7 @@ def _are_valid(session: Session, table: Table, names: Sequence[str], longest: Ma
         for batch in session.batches(f"SELECT {sql} FROM {table.sql_name} WHERE {band.where}", band.batch_rows):
             values = batch.column(0)
             if encoding == "UTF-8":
-                is_valid = _is_utf8(values)
+                is_valid = is_utf8(values)
             else:
                 is_valid = all(_tagged(value, encoding)[:1] == _TEXT for value in slices(values))
             if not is_valid:
@@ -62,16 +73,6 @@ def _tagged(value: bytes, encoding: str) -> bytes:
         return _TEXT + value.decode(encoding).encode()
     except UnicodeError:
         return _RAW + value
-
-
-def _is_utf8(values: pa.Array) -> bool:
-    if _is_ascii(values):
-        return True
-    try:
-        values.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True
 
 
 def _is_ascii(values: pa.Array) -> bool:
