@@ -1,13 +1,14 @@
 """Read a Holdfast vault without Holdfast: one file, written from docs/format.md alone, to be read and audited.
 
     python holdfast_reader.py --card CARD --site FOLDER [--site FOLDER …] list
-    python holdfast_reader.py --card CARD --site FOLDER verify [--at N|TIME]
+    python holdfast_reader.py --card CARD --site FOLDER verify [--at N|TIME] [--before-tx TRANSACTION]
     python holdfast_reader.py --card CARD --site FOLDER export OUT [--collection C] [--at N|TIME] [--format sqlite]
 
 * Needs Python 3.11, pyrage and pyarrow. With `cryptography` it checks signatures; without it says that it did not.
 * Nothing is believed: names are hashes, commits are signed and chained, and records leave only if their fingerprint,
   computed here in plain Python, is the one that was signed. That is slow: some 30,000 records a second.
 * Memory holds the changes of one collection, a segment of its base, and 32 bytes for each of its records.
+* Of an instant between two commits nothing is signed: its records are told to be so, and can't be proven.
 * A fork stops the history; `--pin SHA256` before the command names the commit to end it with instead.
 * It writes to OUT and nowhere else. Exit codes: 0 done, 2 usage, 7 damaged (what, is said on stderr).
 * The journal is not read; verify hashes its objects like all others. Section numbers are those of docs/format.md.
@@ -53,6 +54,7 @@ CONTROL_MAX, SEGMENT_MAX, LONG = 16 * MIB, 64 * MIB, MIB
 Json = dict[str, Any]
 Value = bytes | None  # section 2.1: the tag byte and the canonical bytes, as in a mixed column; None is NULL
 Row = tuple[Value, ...]
+Until = tuple[str, int] | None  # of the last commit's changes only those with at most this "at" or "order"
 
 
 class Damaged(Exception):
@@ -85,6 +87,8 @@ TYPES: dict[str, tuple[int, int, pa.DataType]] = {  # tag, width of the canonica
 }
 BY_TAG = {tag: (name, width, storage) for name, (tag, width, storage) in TYPES.items()}
 COUNTS = {"date": pa.int32(), "time": pa.int64(), "timestamp": pa.int64(), "timestamptz": pa.int64()}
+BESIDE = [("holdfast:key", pa.binary()), ("holdfast:op", pa.int8()), ("holdfast:at", TYPES["timestamptz"][2])]
+BESIDE += [("holdfast:tx", pa.string()), ("holdfast:order", pa.int64())]  # the system columns: section 5.1
 FLOATS = {4: (">f", bytes.fromhex("7fc00000")), 8: (">d", bytes.fromhex("7ff8000000000000"))}  # and the one NaN
 
 
@@ -249,10 +253,11 @@ COMMIT = {
     "parent": either(None, HASH), "follows": either(None, {**PLACE, "sha256": HASH}), "clock": TIME,
     "objects": [(either(KEY_NAME, SEGMENT_NAME), SIZE)], "epochs": map_of(EPOCH, RECIPIENT),
     "parts": [{"epoch": EPOCH, "sealed": BASE64}],
+    "whole": lambda value: isinstance(value, bool),
 }
-SEGMENT = {"name": SEGMENT_NAME, "size": SIZE, "rows": COUNT, "first": HEX, "last": HEX, "kind": "base|delta"}
+SEGMENT = {"name": SEGMENT_NAME, "size": SIZE, "rows": COUNT, "first": HEX, "last": HEX, "kind": "base|delta|changes"}
 PART = {
-    "collection": TITLE, "generation": NUMBER, "kind": "base|delta|same", "base": PLACE, "rows": COUNT,
+    "collection": TITLE, "generation": NUMBER, "kind": "base|delta|changes|same", "base": PLACE, "rows": COUNT,
     "schema": {
         "columns": [(TEXT, "|".join(["mixed", *TYPES]), TEXT)], "key": [TEXT], "references": [([TEXT], TEXT, [TEXT])],
     },
@@ -399,8 +404,8 @@ def read_commit(sites: Sites, name: str, writers: Mapping[str, str], vault: str)
     if (*place, {payload["writer"]}, payload["vault"]) != (name.split("/")[1], int(name[-77:-65]), signers, vault):
         raise Damaged(f"{name}: of another place, writer or vault than it claims")
     names, epochs = [each for each, _ in payload["objects"]], [part["epoch"] for part in payload["parts"]]
-    if is_first != (payload["parent"] is None) or (follows and not is_first):
-        raise Damaged(f"{name}: only the first commit of a stream has no parent and may follow another stream")
+    if is_first != (payload["parent"] is None) or (not payload["whole"] if is_first else follows):
+        raise Damaged(f"{name}: only the first of a stream has no parent and may follow another stream; it is whole")
     if len({*names}) != len(names) or len(names) > 10_000 or len({*epochs}) != len(epochs):
         raise Damaged(f"{name}: an object or epoch is named twice, or there are too many")
     if not {*epochs} <= {*payload["epochs"]}:
@@ -409,7 +414,7 @@ def read_commit(sites: Sites, name: str, writers: Mapping[str, str], vault: str)
     if follows:
         before = (follows["sha256"], (follows["stream"], follows["sequence"]))
     try:
-        return Commit(name, payload, place, before, datetime.fromisoformat(payload["clock"][:-1]).replace(tzinfo=UTC))
+        return Commit(name, payload, place, before, datetime.fromisoformat(payload["clock"]))
     except ValueError as error:
         raise Damaged(f"{name}: not of format 1: clock: {error}") from error
 
@@ -462,11 +467,12 @@ class Segment:
 
 @dataclass(frozen=True)
 class Collection:
-    """A collection at a commit: its part, and the segments that make it up, oldest first."""
+    """A collection at a commit or an instant: its part, and the segments that make it up, oldest first."""
 
     part: Json
     schema: Schema
     segments: tuple[Segment, ...]
+    until: Until
 
 
 class Vault:
@@ -488,29 +494,52 @@ class Vault:
         self.line, found = history_of(self.commits, datetime.now(UTC), pin)
         self.wrong += found
 
-    def number_at(self, at: str | None) -> int:
-        """The number of a commit: as given, or of the newest that is not later than a time, or of the newest."""
+    def moment_at(self, at: str | None) -> tuple[int, Until]:
+        """A commit by its number, the newest, or what there was at a time: section 7.5."""
         try:
-            wanted = None if at is None or at.isdecimal() else datetime.fromisoformat(at).astimezone()
+            wanted = None if at is None or at.isdecimal() else datetime.fromisoformat(at).astimezone(UTC)
         except ValueError as error:
             raise Misused(f"{at!r} is neither a number nor a time such as 2026-03-01T09:00Z") from error
-        number = sum(commit.clock <= wanted for commit in self.line) if wanted else int(at or len(self.line))
+        number = len(self.line) if wanted or at is None else int(at)
+        while wanted and number and self._up_to(number, wanted) > f"{wanted.isoformat(timespec='microseconds')[:26]}Z":
+            number -= 1
         if not 1 <= number <= len(self.line):
             raise Misused(f"there is no commit {at or ''}: the history holds {len(self.line)}")
-        return number
+        if wanted and number < len(self.line) and self._changes(number + 1):
+            return number + 1, ("at", (wanted - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1))
+        return number, None
 
-    def collections(self, number: int) -> tuple[dict[str, Collection], int]:
-        """The collections at a commit that our identity opens, by name, and the number of those it does not."""
-        parts = self._parts(self.line[number - 1])
-        found, closed = dict[str, Collection](), len(self.line[number - 1].payload["parts"]) - len(parts)
-        for name, (_, part) in sorted(parts.items()):
-            segments = self._segments(part, number) if not part["dropped"] else None
-            if segments is not None:
-                found[name] = Collection(part, schema_of(part), segments)
-            closed += segments is None and not part["dropped"]
-        if closed and str(self._identity.to_public()) in self.trust["roles"]["custodian"]["recipients"]:
-            self.wrong.append(f"{closed} collections can't be opened, though this is a custodian's key")
-        return found, closed
+    def moment_before(self, transaction: str) -> tuple[int, Until]:
+        """What there was just before a transaction of the source, the newest of that name."""
+        for number in range(len(self.line), 0, -1):
+            for epoch, part in self._changes(number).values():
+                for ref in part["segments"]:
+                    table = self._table(Segment(ref, epoch, schema_of(part), number - 1, frozenset()))
+                    names, orders = (table.column(f"holdfast:{each}").to_pylist() for each in ("tx", "order"))
+                    if transaction in names:
+                        return number, ("order", orders[names.index(transaction)] - 1)
+        raise Misused(f"no change in the vault is of transaction {transaction}")
+
+    def collections(self, number: int, until: Until = None) -> tuple[dict[str, Collection], int]:
+        """The collections at a commit that our identity opens, by name, and the number of those it does not.
+
+        At an instant, those that the commit has no changes of are as the commit before left them: section 7.5.
+        """
+        end, found = number - bool(until), dict[str, Collection]()
+        wholes = [at for at, commit in enumerate(self.line[:end]) if commit.payload["whole"]]
+        if not wholes:
+            raise Damaged("the history does not begin with a whole commit")
+        standing = {name: each for commit in self.line[wholes[-1] : end] for name, each in self._parts(commit).items()}
+        epochs = {part["epoch"] for commit in self.line[wholes[-1] : end] for part in commit.payload["parts"]}
+        cut = {name: each for name, each in self._changes(number).items() if until and each[1]["segments"]}
+        for name, (epoch, part) in sorted((standing | cut).items()):
+            segments = () if part["dropped"] else self._segments(part, number if name in cut else end)
+            epochs -= {epoch} if segments is not None else set()
+            if segments is not None and not part["dropped"]:
+                found[name] = Collection(part, schema_of(part), segments, until if name in cut else None)
+        if epochs and str(self._identity.to_public()) in self.trust["roles"]["custodian"]["recipients"]:
+            self.wrong.append(f"{len(epochs)} collections can't be opened, though this is a custodian's key")
+        return found, len(epochs)
 
     def records(self, collection: Collection) -> Iterator[Row]:
         """Every record, ascending by key; Damaged, after the last one at the latest, if they are not what is signed."""
@@ -523,21 +552,39 @@ class Vault:
             found.add(key, digest)
             last = key
             yield row
-        if (found.rows, found.hex()) != (part["rows"], part["fingerprint"]):
+        if not collection.until and (found.rows, found.hex()) != (part["rows"], part["fingerprint"]):
             raise Damaged(f"{part['collection']}: its {found.rows} records have not the fingerprint that was signed")
 
+    def _up_to(self, number: int, wanted: datetime) -> str:
+        """The time of the source up to which a commit goes; of one without changes, or a day later, its clock."""
+        commit = self.line[number - 1]
+        changes = self._changes(number).values() if commit.clock - timedelta(days=1) <= wanted else ()
+        return max((part["taken"] for _, part in changes), default=str(commit.payload["clock"]))
+
+    def _changes(self, number: int) -> dict[str, tuple[str, Json]]:
+        parts = self._parts(self.line[number - 1]).items()
+        return {name: each for name, each in parts if each[1]["kind"] == "changes" and not each[1]["dropped"]}
+
     def _merged(self, collection: Collection) -> Iterator[tuple[bytes, Row]]:
-        """The base overlaid by the deltas, the latest row of a key wins: section 5.3."""
+        """The base overlaid by deltas and changes, the latest row of a key wins: section 5.3."""
         overlay: dict[bytes, Row | None] = {}
-        last = (0, b"")
-        for segment in collection.segments:
-            for key, row in self._rows(segment, collection.schema) if segment.ref["kind"] == "delta" else ():
-                if (segment.number, key) <= last:
-                    raise Damaged(f"{segment.ref['name']}: its keys do not ascend")
-                overlay[key], last = row, (segment.number, key)
+        transactions: dict[tuple[int, int], tuple[int, str]] = {}
+        last = (0, b"", 0)
+        for segment in (each for each in collection.segments if each.ref["kind"] != "base"):
+            cut = collection.until if segment.number == collection.segments[-1].number else None
+            for key, row, (at, name, order) in self._rows(segment, collection.schema):
+                told = transactions.setdefault((segment.number, order), (at, name))
+                if (segment.number, key, order) <= last or told != (at, name):
+                    raise Damaged(f"{segment.ref['name']}: its keys do not ascend, or its transactions are mixed up")
+                last = (segment.number, key, order)
+                if not cut or {"at": at, "order": order}[cut[0]] <= cut[1]:
+                    overlay[key] = row
+        times = [(number, at) for (number, _), (at, _) in sorted(transactions.items())]
+        if times != sorted(times):
+            raise Damaged(f"{collection.part['collection']}: the times of its transactions fall")
         waiting = sorted(overlay, reverse=True)
-        for segment in collection.segments:
-            for key, row in self._rows(segment, collection.schema) if segment.ref["kind"] == "base" else ():
+        for segment in (each for each in collection.segments if each.ref["kind"] == "base"):
+            for key, row, _ in self._rows(segment, collection.schema):
                 while waiting and waiting[-1] <= key:
                     if (changed := overlay[found := waiting.pop()]) is not None:
                         yield found, changed
@@ -545,20 +592,26 @@ class Vault:
                     yield key, row
         yield from ((key, changed) for key in reversed(waiting) if (changed := overlay[key]) is not None)
 
-    def _rows(self, segment: Segment, wanted: Schema) -> Iterator[tuple[bytes, Row | None]]:
-        """The rows of a segment under their keys, in the wanted schema; None where deleted: sections 5.1 and 5.4."""
-        ref, name, is_delta = segment.ref, segment.ref["name"], segment.ref["kind"] == "delta"
+    def _table(self, segment: Segment) -> pa.Table:
+        """A segment with all the columns that it must have, and its number of rows: section 5.1."""
+        ref, name = segment.ref, segment.ref["name"]
         plain = self._decrypt(segment.epoch, self.sites.read(name), name)
         try:
             table = pa.parquet.ParquetFile(pa.BufferReader(plain)).read(use_threads=False)
             table.validate(full=True)
         except (pa.ArrowException, OSError) as error:
             raise Damaged(f"{name}: not a Parquet file: {error}") from error
-        expected = [(column, storage_of(kind)) for column, kind in segment.schema.columns]
-        expected += [("holdfast:op", pa.int8())] * is_delta
-        expected += [("holdfast:key", pa.binary())] * (is_delta or not wanted.key)
+        beside = BESIDE[: {"base": int(not segment.schema.key), "delta": 2}.get(ref["kind"])]
+        expected = [(column, storage_of(kind)) for column, kind in segment.schema.columns] + beside
         if any(table.column_names.count(each) != 1 or table.column(each).type != kind for each, kind in expected):
             raise Damaged(f"{name}: a column is missing, or of a wrong type")
+        if table.num_rows != ref["rows"] or any(table.column(each).null_count for each, _ in beside):
+            raise Damaged(f"{name}: its rows, keys or operations are not as they must be")
+        return table
+
+    def _rows(self, segment: Segment, wanted: Schema) -> Iterator[tuple[bytes, Row | None, tuple[int, str, int]]]:
+        """The rows of a segment by key, in the wanted schema (None: deleted), with transactions: sections 5.1, 5.4."""
+        ref, name, table = segment.ref, segment.ref["name"], self._table(segment)
         held, cells = dict(segment.schema.columns), list[list[Value]]()
         for column, kind in wanted.columns:
             if column not in segment.told:
@@ -568,14 +621,18 @@ class Vault:
             else:
                 raise Damaged(f"{name}: column {column} is {held[column]}, which can't become {kind}")
         rows = list(zip(*cells, strict=True))
-        ops = table.column("holdfast:op").to_pylist() if is_delta else [1] * len(rows)
-        has_keys = is_delta or not wanted.key
-        keys = table.column("holdfast:key").to_pylist() if has_keys else [key_of(row, wanted) for row in rows]
-        if table.num_rows != ref["rows"] or len(rows) != ref["rows"] or None in keys or not {*ops} <= {1, 2, 3}:
+        ops = [1] * len(rows) if ref["kind"] == "base" else table.column("holdfast:op").to_pylist()
+        has_key = ref["kind"] == "base" and wanted.key
+        keys = [key_of(row, wanted) for row in rows] if has_key else table.column("holdfast:key").to_pylist()
+        stamps = [(0, "", 0)] * len(rows)
+        if ref["kind"] == "changes":
+            at, *others = (table.column(name) for name, _ in BESIDE[2:])
+            stamps = list(zip(at.cast(pa.int64()).to_pylist(), *(each.to_pylist() for each in others), strict=True))
+        if len(rows) != ref["rows"] or not {*ops} <= {1, 2, 3}:
             raise Damaged(f"{name}: its rows, keys or operations are not as they must be")
         if rows and ref["last"] and not (ref["first"] <= keys[0].hex() and keys[-1].hex() <= ref["last"]):
             raise Damaged(f"{name}: its first or last key is not what its part says")
-        yield from ((key, None if op == 3 else row) for key, op, row in zip(keys, ops, rows, strict=True))
+        yield from zip(keys, [None if op == 3 else row for op, row in zip(ops, rows, strict=True)], stamps, strict=True)
 
     def _segments(self, wanted: Json, number: int) -> tuple[Segment, ...] | None:
         """The segments of a generation up to a commit (section 5.3); None if a part on the way is closed to us."""
@@ -588,6 +645,8 @@ class Vault:
         for at in range(number - 1, start - 1, -1):
             parts = self._parts(self.line[at])
             epoch, part = parts.get(wanted["collection"], ("", Json(kind="", generation=0)))
+            if not epoch and not self.line[at].payload["whole"]:
+                continue  # it did not change there
             if not epoch and len(parts) < len(self.line[at].payload["parts"]):
                 return None
             is_same = part["generation"] == wanted["generation"] and part["base"] == wanted["base"]
@@ -611,8 +670,9 @@ class Vault:
                 refs = part["segments"]
                 if any(objects.get(ref["name"]) != ref["size"] or ref["kind"] != part["kind"] for ref in refs):
                     raise Damaged(f"{name}: a segment is not among the objects of the commit, or of another kind")
-                if len({*schema.names}) != len(schema.names) or not {*schema.key} <= {*schema.names}:
-                    raise Damaged(f"{name}: its schema contradicts itself")
+                is_misfit = (refs and part["kind"] == "same") or (not schema.key and part["kind"] == "changes")
+                if is_misfit or len({*schema.names}) != len(schema.names) or not {*schema.key} <= {*schema.names}:
+                    raise Damaged(f"{name}: it contradicts itself")
                 if part["collection"] in found:
                     raise Damaged(f"{name}: a second part for {part['collection']}")
                 found[part["collection"]] = (epoch, part)
@@ -653,11 +713,11 @@ def schema_of(part: Json) -> Schema:
 # ---- Export
 
 
-def export(vault: Vault, number: int, out: Path, form: str, chosen: Sequence[str]) -> None:
+def export(vault: Vault, moment: tuple[int, Until], out: Path, form: str, chosen: Sequence[str]) -> None:
     """Write records to OUT: it appears when all of it is proven, or not at all."""
-    found, closed = vault.collections(number)
+    found, closed = vault.collections(*moment)
     if unknown := sorted(set(chosen) - set(found)):
-        raise Misused(f"there is no collection {unknown[0]} at commit {number}, but: {', '.join(found)}")
+        raise Misused(f"there is no collection {unknown[0]} at commit {moment[0]}, but: {', '.join(found)}")
     if os.path.lexists(out) or not out.parent.is_dir():
         raise Misused(f"{out} exists and is not overwritten, or has no folder to be in")
     if closed:
@@ -810,25 +870,25 @@ def open_vault(card: Path, folders: Sequence[Path], pin: str = "") -> Vault:
     return vault
 
 
-def show(vault: Vault, at: str | None) -> None:
-    """Print the history, and the collections at one commit."""
+def show(vault: Vault, moment: tuple[int, Until]) -> None:
+    """Print the history, and the collections at one commit or instant."""
     print(f"vault {vault.called[0][-64:]} {vault.trust['name']!r}, begun {vault.trust['created']}")
     for number, commit in enumerate(vault.line, 1):
         holding = sum(commit.name in names for names in vault.sites.names.values())
         place = f"stream {commit.place[0]} {commit.place[1]}"
         print(f"commit {number}  {commit.payload['clock']}  {place}  at {holding} of {len(vault.sites.names)} sites")
         print(f"  {commit.name[-64:]}")
-    number = vault.number_at(at)
-    found, closed = vault.collections(number)
-    print(f"at commit {number}, with {closed} collections closed to this key:")
+    found, closed = vault.collections(*moment)
+    print(f"at {'an instant of ' * bool(moment[1])}commit {moment[0]}, with {closed} collections closed to this key:")
     for name, collection in found.items():
         part, key = collection.part, ", ".join(collection.schema.key) or "none"
-        print(f"{name}  {part['rows']} records  key {key}  fingerprint {part['fingerprint']}")
+        signed = f"{part['rows']} records  key {key}  fingerprint {part['fingerprint']}"
+        print(f"{name}  {signed if not collection.until else f'key {key}  nothing signed'}")
         for gap in part["coverage"]["gaps"] if isinstance(part["coverage"], dict) else ():
             print(f"  not covered: {gap}")
 
 
-def verify(vault: Vault, at: str | None) -> None:
+def verify(vault: Vault, moment: tuple[int, Until]) -> None:
     """Read every byte at every site, hold it against what is signed, and prove every record at one commit."""
     called = {*vault.called, *(name for name, _ in vault.trust["journal"]["keys"])}
     called |= {name for commit in vault.commits for name in (commit.name, *dict(commit.payload["objects"]))}
@@ -843,14 +903,14 @@ def verify(vault: Vault, at: str | None) -> None:
                 vault.wrong.append(str(error))
         vault.wrong += [f"{folder / name}: missing: a signed object calls for it" for name in sorted(called - names)]
         print(f"{folder}: {len(names)} objects read")
-    number = vault.number_at(at)
-    found, closed = vault.collections(number)
+    found, closed = vault.collections(*moment)
     for name, collection in found.items():
         try:
-            print(f"{name}: {sum(1 for _ in vault.records(collection))} records proven")
+            count = sum(1 for _ in vault.records(collection))
+            print(f"{name}: {count} records {'read, nothing is signed of them' if collection.until else 'proven'}")
         except Damaged as error:
             vault.wrong.append(str(error))
-    print(f"commit {number} of {len(vault.line)} read: {len(found)} collections, {closed} closed to this key")
+    print(f"commit {moment[0]} of {len(vault.line)} read: {len(found)} collections, {closed} closed to this key")
 
 
 def note(text: str) -> None:
@@ -865,7 +925,9 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("list", "verify", "export"):
         command = commands.add_parser(name)
-        command.add_argument("--at", help="a number that list shows, or a time (default: the newest commit)")
+        when = command.add_mutually_exclusive_group()
+        when.add_argument("--at", help="a number that list shows, or a time (default: the newest commit)")
+        when.add_argument("--before-tx", metavar="TRANSACTION", help="just before this transaction of the source")
     command.add_argument("out", type=Path)
     command.add_argument("--collection", action="append", default=[], help="only this one; repeat it")
     command.add_argument("--format", choices=("parquet", "csv", "sqlite"), default="parquet")
@@ -877,12 +939,17 @@ def main() -> int:
         vault = open_vault(options.card, options.site, options.pin)
         if sum(vault.line[-1].name in names for names in vault.sites.names.values() if vault.line) < 2:
             note("freshness unproven: no second site holds the newest commit; there may be newer ones elsewhere")
+        moment = vault.moment_before(options.before_tx) if options.before_tx else vault.moment_at(options.at)
+        if moment[1]:
+            note(
+                f"nothing is signed for an instant: verify --at {moment[0] - 1} and --at {moment[0]} prove what is near"
+            )
         if options.command == "list":
-            show(vault, options.at)
+            show(vault, moment)
         elif options.command == "verify":
-            verify(vault, options.at)
+            verify(vault, moment)
         else:
-            export(vault, vault.number_at(options.at), options.out, options.format, options.collection)
+            export(vault, moment, options.out, options.format, options.collection)
     except Misused as error:
         print(f"error: {error}", file=sys.stderr)
         code = 2

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from holdfast.vault.coding import decode, encode
+from holdfast.vault.coding import decode, encode, parse_time
 from holdfast.vault.format import Commit, EventsObject, KeyObject, Part
 from holdfast.vault.keys import parse_card, render_card
 from holdfast.vault.names import Kind, parse_name
@@ -21,7 +21,7 @@ from holdfast.vault.trust import TrustDocument
 from holdfast.vault.vault import Vault
 from holdfast.vault.verify import verify
 from tests.reader.conftest import Kept, read
-from tests.reader.golden import PLACE, START, described, pae, payload_of, records
+from tests.reader.golden import PLACE, START, changing, described, pae, payload_of, records
 from tests.reader.test_vectors import reader
 
 GOLDEN: dict[str, Any] = json.loads(PLACE.read_text(encoding="utf-8"))
@@ -54,7 +54,7 @@ def test_holdfast_reads_the_frozen_records(sites: list[Site], number: int, secre
     """Every key and value of every collection at every commit, with the card and with a reader's key."""
     identity = parse_card(GOLDEN[secret]).identity
     vault = Vault(sites, GOLDEN["vault"], identity=identity, now=lambda: START)
-    assert records(vault, number) == GOLDEN["commits"][number - 1]
+    assert records(vault, vault.state(number)) == GOLDEN["commits"][number - 1]
 
 
 @pytest.mark.parametrize("number", range(1, len(GOLDEN["commits"]) + 1))
@@ -67,10 +67,49 @@ def test_the_reader_reads_the_frozen_records(kept: Kept, number: int, secret: st
     for name, wanted in GOLDEN["commits"][number - 1].items():
         collection = found.pop(name)
         assert collection.part["fingerprint"] == wanted["fingerprint"]
-        assert [list(column) for column in collection.schema.columns] == wanted["columns"]
-        cells = [[value if value is None else value.hex() for value in row] for row in vault.records(collection)]
-        assert cells == [row for _, row in wanted["records"]]
+        assert is_read(vault, collection, wanted)
     assert found == {}
+
+
+def is_read(vault: Any, collection: Any, wanted: dict[str, Any]) -> bool:
+    """Whether the reader finds these columns and records."""
+    cells = [[value if value is None else value.hex() for value in row] for row in vault.records(collection)]
+    columns = [list(column) for column in collection.schema.columns]
+    return (columns, cells) == (wanted["columns"], [row for _, row in wanted["records"]])
+
+
+@pytest.mark.parametrize("instant", GOLDEN["instants"], ids=lambda instant: instant["tx"])
+def test_holdfast_reads_the_frozen_instants(sites: list[Site], instant: dict[str, Any]) -> None:
+    """As of the time of each transaction and just before it: between commits, in partial ones and in a whole one."""
+    identity = parse_card(GOLDEN["card"]).identity
+    vault = Vault(sites, GOLDEN["vault"], identity=identity, now=lambda: START)
+    assert changing(vault, vault.state(parse_time(instant["at"]))) == instant["records"]
+    assert changing(vault, vault.state_before(instant["tx"])) == instant["before"]
+
+
+@pytest.mark.parametrize("instant", GOLDEN["instants"], ids=lambda instant: instant["tx"])
+def test_the_reader_reads_the_frozen_instants(kept: Kept, instant: dict[str, Any]) -> None:
+    """The same, without a line in common."""
+    vault = reader.open_vault(kept.folder / "card", kept.sites[:1])
+    for moment, told in ((vault.moment_at(instant["at"]), "records"), (vault.moment_before(instant["tx"]), "before")):
+        found, closed = vault.collections(*moment)
+        assert closed == 0
+        assert {name for name, each in found.items() if each.until} == {*instant[told]}
+        assert all(is_read(vault, found[name], wanted) for name, wanted in instant[told].items())
+        for name, each in found.items():
+            # The rest is as the commit before left it, and proven.
+            count = sum(1 for _ in vault.records(each))
+            assert each.until or count == len(GOLDEN["commits"][moment[0] - 2][name]["records"])
+
+
+def test_what_is_hard_in_changes_is_in_it(sites: list[Site]) -> None:
+    """Partial commits and a whole one, keys that recur over two segments, two transactions of one time."""
+    vault = Vault(sites, GOLDEN["vault"], identity=parse_card(GOLDEN["card"]).identity, now=lambda: START)
+    assert [entry.signed.commit.whole for entry in vault.log()] == [True] * 4 + [False] * 2 + [True]
+    segments = [each for each in vault.state().collections["goods"].segments if each.ref.kind == "changes"]
+    assert [each.number for each in segments] == [5, 5, 5, 7]
+    assert segments[0].ref.last == segments[1].ref.first
+    assert len({instant["at"] for instant in GOLDEN["instants"]}) == len(GOLDEN["instants"]) - 1
 
 
 def test_nothing_is_found_wrong(sites: list[Site], kept: Kept) -> None:

@@ -22,7 +22,17 @@ from holdfast.vault import format as payloads
 from holdfast.vault import trust
 from holdfast.vault.coding import CONTROL_MAX, OBJECT_MAX, canonical_json
 from holdfast.vault.findings import Problem
-from holdfast.vault.merge import DELETE, INSERT, KEY_COLUMN, OP_COLUMN, SYSTEM_PREFIX, UPDATE
+from holdfast.vault.merge import (
+    AT_COLUMN,
+    DELETE,
+    INSERT,
+    KEY_COLUMN,
+    OP_COLUMN,
+    ORDER_COLUMN,
+    SYSTEM_PREFIX,
+    TX_COLUMN,
+    UPDATE,
+)
 from holdfast.vault.names import Kind, parse_name
 from holdfast.vault.receipts import Grade
 from holdfast.vault.signing import OBSERVER, ROOT
@@ -152,7 +162,7 @@ def test_the_schema_and_the_algorithms_are_those_of_the_code() -> None:
     assert algorithms in named(rows("7.3 The commit")["algorithms"][0])
     coverage = named(rows("7.4 The part")["coverage"][0])
     assert {'"complete"', '"unproven"', '{"gaps":[…]}'} == coverage
-    assert {"base", "delta", "same"} <= named(rows("7.4 The part")["kind"][0])
+    assert {"base", "delta", "changes", "same"} <= named(rows("7.4 The part")["kind"][0])
 
 
 EVENT_KINDS = {
@@ -197,7 +207,11 @@ def test_the_limits_are_those_of_the_code() -> None:
 
 def test_system_columns_and_derived_keys_are_those_of_the_code() -> None:
     """Names and numbers that stand in data for ever."""
-    assert set(rows("5.1 Columns")) - {"System column"} == {OP_COLUMN, KEY_COLUMN}
+    table = rows("5.1 Columns")
+    arrow = {OP_COLUMN: pa.int8(), KEY_COLUMN: pa.binary(), AT_COLUMN: pa.timestamp("us", tz="UTC")}
+    arrow |= {TX_COLUMN: pa.string(), ORDER_COLUMN: pa.int64()}
+    told = {name: cells[0] for name, cells in table.items() if name != "System column"}
+    assert told == {name: ARROW.get(kind, str(kind)) for name, kind in arrow.items()}
     assert OP_COLUMN.startswith(SYSTEM_PREFIX)
     assert f"{INSERT} insert, {UPDATE} update, {DELETE} delete" in section("5.1 Columns")
     assert set(rows("6.1 Derived keys")) - {"Info"} == {ROOT.decode(), OBSERVER.decode()}

@@ -38,6 +38,9 @@ COMMIT_CHANGES: list[tuple[str, Change]] = [
     ("sequence", lambda c: c.update(sequence=1.0)),
     ("parent", lambda c: c.update(parent=HASH)),
     ("parent", lambda c: c.update(sequence=2)),
+    ("canonical", lambda c: c.pop("whole")),
+    ("whole", lambda c: c.update(whole=1)),
+    ("stream is whole", lambda c: c.update(whole=False)),
     (
         "follow",
         lambda c: c.update(sequence=2, parent=HASH, follows={"stream": "0" * 16, "sequence": 1, "sha256": HASH}),
@@ -62,6 +65,8 @@ PART_CHANGES: list[tuple[str, Change]] = [
     ("decimal128", lambda p: p["schema"].update(columns=[["id", "decimal128", ""]])),
     ("kind", lambda p: p.update(kind="full")),
     ("own kind", lambda p: p.update(kind="delta")),
+    ("own kind", lambda p: p.update(kind="changes")),
+    ("without a key", lambda p: (p.update(kind="changes", segments=[]), p["schema"].update(key=[]))),
     ("adds no segments", lambda p: p.update(kind="same")),
     ("coverage", lambda p: p.update(coverage="mostly")),
     ("rows", lambda p: p.update(rows=-1)),

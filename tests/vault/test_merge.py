@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.align import Keyed
+from holdfast.core.canonical import key_bytes
 from holdfast.core.records import Column, Schema
+from holdfast.vault.latest import Changes as Told
+from holdfast.vault.latest import Until, latest
 from holdfast.vault.merge import DELETE, INSERT, UPDATE, merged
 from tests.core.shapes import batch_of, stream
 
@@ -83,3 +88,88 @@ def test_a_deleted_record_stays_away_until_it_is_inserted_again() -> None:
     assert read({1: "first", 2: ""}, [{1: (UPDATE, "second")}, gone]) == [(2, "")]
     assert read({1: "first"}, [gone, {2: (INSERT, None)}]) == [(2, None)]
     assert read({1: "first"}, [gone, {1: (INSERT, "again")}]) == [(1, "again")]
+
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+# Of each transaction: what it changed, and how many seconds after the one before.
+TRANSACTIONS = st.lists(st.tuples(CHANGES, st.integers(0, 2)), max_size=6)
+Transactions = Sequence[tuple[Changes, int]]
+
+
+def told_of(transactions: Transactions, cuts: Sequence[int]) -> Iterator[Told]:
+    """The rows of all transactions by key, then in their order, cut into batches at these places."""
+    rows = sorted((each, order) for order, (changes, _) in enumerate(transactions) for each in changes)
+    at = times_of(transactions)
+    places = sorted({cut for cut in cuts if 0 < cut < len(rows)})
+    for start, end in zip([0, *places], [*places, len(rows)], strict=True):
+        some = [(each, order, *transactions[order][0][each]) for each, order in rows[start:end]]
+        keys = key_bytes(batch_of(SCHEMA, [{"id": each, "note": None} for each, *_ in some]), SCHEMA)
+        shown = [
+            {"id": None if op == DELETE else each, "note": None if op == DELETE else note} for each, _, op, note in some
+        ]
+        yield Told(
+            Keyed(keys, batch_of(SCHEMA, shown)),
+            pa.array([op for _, _, op, _ in some], pa.int8()),
+            pa.array([at[order] for _, order, *_ in some], pa.timestamp("us", tz="UTC")),
+            pa.array([order for _, order, *_ in some], pa.int64()),
+        )
+
+
+def times_of(transactions: Transactions) -> list[datetime]:
+    return [
+        START + timedelta(seconds=sum(each for _, each in transactions[: number + 1]))
+        for number in range(len(transactions))
+    ]
+
+
+def read_latest(
+    base: Notes, transactions: Transactions, cuts: Sequence[int], until: Until | None
+) -> list[tuple[int, str | None]]:
+    found = list(merged(base_of(base, ()), [latest(told_of(transactions, cuts), until)]))
+    return [(row["id"], row["note"]) for each in found for row in each.batch.to_pylist()]
+
+
+@given(st.dictionaries(IDS, NOTES), TRANSACTIONS, st.lists(st.integers(1, 30), max_size=8))
+def test_changes_up_to_any_transaction_are_what_a_dictionary_would_hold(
+    base: Notes, transactions: Transactions, cuts: list[int]
+) -> None:
+    """All, or those before the n-th, in any batches: a key may recur, and go on in the next batch."""
+    for before in [*range(len(transactions) + 1), None]:
+        wanted = sorted(overlaid(base, [changes for changes, _ in transactions[:before]]).items())
+        until = None if before is None else Until(before=before)
+        assert read_latest(base, transactions, cuts, until) == wanted
+
+
+@given(st.dictionaries(IDS, NOTES), TRANSACTIONS, st.lists(st.integers(1, 30), max_size=8))
+def test_changes_up_to_any_time_are_what_a_dictionary_would_hold(
+    base: Notes, transactions: Transactions, cuts: list[int]
+) -> None:
+    """Those of a time are in, however many transactions share it; those a moment later are not."""
+    at = times_of(transactions)
+    for moment in {START - timedelta(seconds=1), *at, *(each - timedelta(microseconds=1) for each in at)}:
+        done = [changes for (changes, _), each in zip(transactions, at, strict=True) if each <= moment]
+        assert read_latest(base, transactions, cuts, Until(at=moment)) == sorted(overlaid(base, done).items())
+
+
+@given(TRANSACTIONS, st.lists(st.integers(1, 30), max_size=8))
+def test_the_last_change_of_each_key_is_a_delta(transactions: Transactions, cuts: list[int]) -> None:
+    """One row a key, ascending strictly from batch to batch, and none that is empty: what `merged` takes as a delta."""
+    found = list(latest(told_of(transactions, cuts)))
+    keys = [key for rows, _ in found for key in rows.keys.to_pylist()]
+    assert keys == sorted({*keys})
+    assert len(keys) == len({each for changes, _ in transactions for each in changes})
+    assert all(len(rows.keys) == len(ops) > 0 for rows, ops in found)
+
+
+@pytest.mark.parametrize("cuts", [(), (1,), (2,), (1, 2, 3)])
+def test_a_key_that_goes_on_in_the_next_batch_counts_once(cuts: tuple[int, ...]) -> None:
+    """Deleted in one batch, back in the next: only what came last is told."""
+    steps: Transactions = [
+        ({1: (UPDATE, "a")}, 1),
+        ({1: (DELETE, None)}, 1),
+        ({1: (INSERT, "b")}, 1),
+        ({2: (INSERT, "")}, 1),
+    ]
+    assert read_latest({1: "old"}, steps, cuts, None) == [(1, "b"), (2, "")]
+    assert read_latest({1: "old"}, steps, cuts, Until(before=2)) == []
+    assert read_latest({1: "old"}, steps, cuts, Until(before=0)) == [(1, "old")]

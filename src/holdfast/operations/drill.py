@@ -47,7 +47,7 @@ def drill(vault: Vault, state: State, place: Place, scratch: SealedScratch, emit
     event = Drilled(
         at=now,
         commit=commit_ref(state.signed.link),
-        records=sum(view.rows for view in wanted.values()),
+        records=sum(proof.wanted.rows for proof in done.proofs),
         is_proven=all(proof.is_equal for proof in done.proofs),
         seconds=time.monotonic() - began,
         age_seconds=(now - state.signed.clock).total_seconds(),

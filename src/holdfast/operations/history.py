@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -10,13 +9,14 @@ from typing import Literal
 import pyarrow as pa
 
 from holdfast.core.canonical import row_digests
+from holdfast.core.compare import changed_columns
 from holdfast.core.projection import common_schema
 from holdfast.core.records import Schema
 from holdfast.core.where import parse_key
 from holdfast.errors import Usage
 from holdfast.vault.states import StoredSegment
 from holdfast.vault.vault import LogEntry, Vault
-from holdfast.vault.view import find_in
+from holdfast.vault.view import Found, find_in
 
 __all__ = ["Version", "history"]
 
@@ -25,7 +25,8 @@ __all__ = ["Version", "history"]
 class Version:
     """A record from one commit on: as it was then, or None from the commit that no longer held it.
 
-    `number` and `at` are those of the commit's log entry; `changed` names the columns that differ from before.
+    `number` is that of the commit's log entry, and `at` its time; where the source was followed, `at` is the time of
+    the source's own commit and `tx` its transaction. `changed` names the columns that differ from before.
     """
 
     number: int
@@ -33,13 +34,15 @@ class Version:
     kind: Literal["new", "changed", "gone"]
     row: pa.RecordBatch | None
     changed: tuple[str, ...]
+    tx: str = ""
 
 
 def history(vault: Vault, collection: str, key: str) -> tuple[Schema, list[Version]]:
     """All versions of the record under *key* (`4711`, or `col=a,col=b`), and the schema that shows them all.
 
-    Reads the commits' parts and only the segments whose key range holds the key. Times are those of captures: what
-    changed and changed back between two captures was never seen. Raises Usage if no commit knows the collection.
+    Reads the commits' parts and only the segments whose key range holds the key. What changed and changed back between
+    two captures was never seen; of a source that was followed, every version was. Raises Usage if no commit knows the
+    collection.
     """
     entries = [(entry, opened) for entry in vault.log() if (opened := vault.parts(entry.signed).get(collection))]
     if not entries:
@@ -61,25 +64,25 @@ def history(vault: Vault, collection: str, key: str) -> tuple[Schema, list[Versi
             continue
         if part.schema.key != schema.key:
             continue
-        segments = [StoredSegment(ref, opened.epoch, part.schema, entry.number) for ref in part.segments]
-        found = [each for segment in segments if (each := find_in(vault, segment, schema, wanted)) is not None]
-        if found or part.kind == "base" or part.dropped:
-            _add(versions, entry, found[0].row if found else None, schema)
+        refs = () if part.dropped else part.segments
+        segments = [StoredSegment(ref, opened.epoch, part.schema, entry.number) for ref in refs]
+        found = [each for segment in segments for each in find_in(vault, segment, schema, wanted)]
+        if not found and (part.kind == "base" or part.dropped):
+            found = [Found(None)]
+        for each in found:
+            _add(versions, entry, each, schema)
     return schema, versions
 
 
-def _add(versions: list[Version], entry: LogEntry, row: pa.RecordBatch | None, schema: Schema) -> None:
+def _add(versions: list[Version], entry: LogEntry, found: Found, schema: Schema) -> None:
     """One more version, unless the record is as it was."""
-    before = versions[-1].row if versions else None
+    before, row = versions[-1].row if versions else None, found.row
+    at = found.at or entry.signed.clock
     if row is None:
         if before is not None:
-            versions.append(Version(entry.number, entry.signed.clock, "gone", None, ()))
+            versions.append(Version(entry.number, at, "gone", None, (), found.tx))
     elif before is None:
-        versions.append(Version(entry.number, entry.signed.clock, "new", row, ()))
+        versions.append(Version(entry.number, at, "new", row, (), found.tx))
     elif row_digests(row, schema) != row_digests(before, schema):
-        versions.append(Version(entry.number, entry.signed.clock, "changed", row, _differing(before, row, schema)))
-
-
-def _differing(before: pa.RecordBatch, after: pa.RecordBatch, schema: Schema) -> tuple[str, ...]:
-    names: Sequence[str] = schema.names
-    return tuple(name for name in names if not before.column(name).equals(after.column(name)))
+        changed = changed_columns(before, row, schema)[0]
+        versions.append(Version(entry.number, at, "changed", row, changed, found.tx))

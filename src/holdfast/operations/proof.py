@@ -103,10 +103,13 @@ def fingerprint_of(view: View, scratch: SealedScratch) -> Print:
 
 
 def prove(wanted: VaultView, found: View | None, scratch: SealedScratch) -> Proof:
-    """Hold a live view against the fingerprint of a commit; only if they differ is every record compared."""
-    signed = Print(wanted.rows, wanted.fingerprint)
+    """Hold a live view against the fingerprint of a commit; only if they differ is every record compared.
+
+    Of an instant between two commits nothing is signed: its fingerprint is that of its records as they are read here.
+    """
+    signed = fingerprint_of(wanted, scratch) if wanted.rows is None else Print(wanted.rows, wanted.fingerprint)
     if found is None:
-        return Proof(wanted.name, signed, Print(0, ""), Tally(missing=wanted.rows))
+        return Proof(wanted.name, signed, Print(0, ""), Tally(missing=signed.rows))
     # Types need not agree: a value's bytes are the same in an int and in a mixed column.
     same_form = found.schema.key == wanted.schema.key and set(found.schema.names) == set(wanted.schema.names)
     live = fingerprint_of(found, scratch) if same_form else Print(0, "")

@@ -47,11 +47,12 @@ def reindex(vault: Vault, state: State, key: SigningKey, folder: Path, emit: Emi
     erase(folder)
     with Index.open(folder) as index, sealed_scratch(folder) as scratch, index.begin() as run:
         states: list[CollectionState] = []
+        epochs = vault.epochs()
         for name, kept in state.collections.items():
             if not kept.part.dropped:
                 emit(Progress(f"index {name}", len(states), len(state.collections), "collections"))
                 states.append(_indexed(VaultView(vault, kept), kept, run, scratch))
-                index.remember(EPOCH + name, commit.epochs[kept.epoch])
+                index.remember(EPOCH + name, epochs[kept.epoch])
         stream = StreamState(commit.stream, commit.sequence, state.signed.sha256)
         index.settle(run.finish(state.signed.sha256, stream, states), applied=True)
     return sum(each.rows for each in states)
@@ -70,7 +71,7 @@ def _indexed(view: VaultView, kept: Kept, run: RunWriter, scratch: SealedScratch
             f"{view.name}: the vault gives {ledger.rows} records that have not the fingerprint the commit signed",
             hint='run "holdfast verify"',
         )
-    deltas = [each for each in kept.segments if each.ref.kind == "delta"]
+    deltas = [each for each in kept.segments if each.ref.kind != "base"]
     return CollectionState(
         view.name,
         schema,

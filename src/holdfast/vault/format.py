@@ -67,7 +67,10 @@ class SealedPart(Strict, frozen=True):
 
 
 class Commit(Strict, frozen=True, kw_only=True, tag_field="type", tag="holdfast.commit"):
-    """What a writer signs: the place in the chain, every object added, and one sealed part a collection."""
+    """What a writer signs: the place in the chain, every object added, and one sealed part a collection.
+
+    One that is not `whole` has parts only of collections that changed: the others are as the commit before left them.
+    """
 
     format: Literal[1] = 1
     vault: Hash
@@ -81,11 +84,14 @@ class Commit(Strict, frozen=True, kw_only=True, tag_field="type", tag="holdfast.
     objects: Annotated[tuple[tuple[str, Annotated[int, Meta(ge=1, le=OBJECT_MAX)]], ...], Meta(max_length=OBJECTS_MAX)]
     epochs: dict[EpochId, Recipient]
     parts: tuple[SealedPart, ...]
+    whole: bool = True
 
     def __post_init__(self) -> None:
         parse_time(self.clock)
         if (self.sequence == 1) != (self.parent is None):
             raise ValueError("only the first commit of a stream has no parent")
+        if self.sequence == 1 and not self.whole:
+            raise ValueError("the first commit of a stream is whole")
         if self.follows is not None and self.sequence != 1:
             raise ValueError("only the first commit of a stream may follow another stream")
         names = [name for name, _ in self.objects]
@@ -108,7 +114,7 @@ class SegmentRef(Strict, frozen=True):
     rows: Count
     first: Key
     last: Key
-    kind: Literal["base", "delta"]
+    kind: Literal["base", "delta", "changes"]
 
     def __post_init__(self) -> None:
         parsed = parse_name(self.name)
@@ -131,12 +137,15 @@ class Gaps(Strict, frozen=True):
 
 
 class Part(Strict, frozen=True, kw_only=True):
-    """A collection at one commit. `segments` are only those added by this commit; `definition` is the schema's JSON."""
+    """A collection at one commit. `segments` are only those added by this commit; `definition` is the schema's JSON.
+
+    `changes` are deltas with the time and transaction of each change, so that any instant between them can be had.
+    """
 
     collection: Title
     definition: dict[str, Any] = msgspec.field(name="schema")
     generation: Number
-    kind: Literal["base", "delta", "same"]
+    kind: Literal["base", "delta", "changes", "same"]
     base: Place
     rows: Count
     fingerprint: Hash
@@ -159,6 +168,8 @@ class Part(Strict, frozen=True, kw_only=True):
             raise ValueError(f"the schema is malformed: {err!r}") from err
         if known != self.definition:
             raise ValueError("the schema holds what this version does not know")
+        if self.kind == "changes" and not self.schema.key:
+            raise ValueError("a collection without a key has no changes, only deltas")
 
     @property
     def schema(self) -> Schema:

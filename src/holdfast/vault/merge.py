@@ -12,11 +12,25 @@ import pyarrow.compute as pc
 
 from holdfast.core.align import Keyed, aligned
 
-__all__ = ["DELETE", "INSERT", "KEY_COLUMN", "OP_COLUMN", "SYSTEM_PREFIX", "UPDATE", "merged"]
+__all__ = [
+    "AT_COLUMN",
+    "DELETE",
+    "INSERT",
+    "KEY_COLUMN",
+    "OP_COLUMN",
+    "ORDER_COLUMN",
+    "SYSTEM_PREFIX",
+    "TX_COLUMN",
+    "UPDATE",
+    "merged",
+]
 
 SYSTEM_PREFIX = "holdfast:"
 OP_COLUMN = "holdfast:op"
 KEY_COLUMN = "holdfast:key"
+AT_COLUMN = "holdfast:at"
+TX_COLUMN = "holdfast:tx"
+ORDER_COLUMN = "holdfast:order"
 INSERT, UPDATE, DELETE = 1, 2, 3
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from holdfast.core.records import Schema
 from holdfast.errors import Damaged
@@ -17,6 +18,9 @@ from holdfast.vault.coding import decode
 from holdfast.vault.findings import Finding
 from holdfast.vault.format import Part, Place, SegmentRef
 from holdfast.vault.keys import Keyring
+
+if TYPE_CHECKING:
+    from holdfast.vault.latest import Until
 
 __all__ = ["CollectionState", "OpenPart", "State", "StoredSegment", "open_parts", "state_at"]
 
@@ -41,22 +45,34 @@ class StoredSegment:
 
 @dataclass(frozen=True, slots=True)
 class CollectionState:
-    """A collection at a commit. Base segments come first, by key; then each later commit's deltas, oldest first."""
+    """A collection at a commit. Base segments come first, by key; then each later commit's deltas, oldest first.
+
+    With `until` it is the collection at an instant within the last of these commits, for which nothing is signed: the
+    part is that of the commit.
+    """
 
     part: Part
     epoch: str
     segments: tuple[StoredSegment, ...]
+    until: Until | None = None
+
+
+Parts = Callable[[Signed], Mapping[str, OpenPart]]
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything at one commit. `closed` are the epochs of collections our identity can't open back to their base."""
+    """Everything at one commit, or with `until` at an instant after the commit before and within this one.
+
+    `closed` are the epochs of collections our identity can't open back to their base.
+    """
 
     number: int
     signed: Signed
     collections: Mapping[str, CollectionState]
     closed: tuple[str, ...]
     findings: tuple[Finding, ...]
+    until: Until | None = None
 
 
 def open_parts(signed: Signed, keyring: Keyring) -> dict[str, OpenPart]:
@@ -78,32 +94,59 @@ def open_parts(signed: Signed, keyring: Keyring) -> dict[str, OpenPart]:
 
 
 def state_at(
-    commits: Sequence[Signed], parts: Callable[[Signed], Mapping[str, OpenPart]], findings: tuple[Finding, ...]
-) -> State:
-    """The state at the last of these commits, which are the whole history up to it."""
-    last = commits[-1]
-    places = {(signed.commit.stream, signed.commit.sequence): number for number, signed in enumerate(commits)}
-    collections = {}
-    for name, opened in sorted(parts(last).items()):
-        segments = () if opened.part.dropped else _segments(commits, parts, opened.part, places)
-        if segments is not None:
-            collections[name] = CollectionState(opened.part, opened.epoch, segments)
-    opened_epochs = {state.epoch for state in collections.values()}
-    closed = tuple(part.epoch for part in last.commit.parts if part.epoch not in opened_epochs)
-    return State(len(commits), last, collections, closed, findings)
-
-
-def _segments(
     commits: Sequence[Signed],
-    parts: Callable[[Signed], Mapping[str, OpenPart]],
-    wanted: Part,
-    places: Mapping[tuple[str, int], int],
-) -> tuple[StoredSegment, ...] | None:
+    parts: Parts,
+    findings: tuple[Finding, ...],
+    *,
+    until: Until | None = None,
+) -> State:
+    """The state at the last of these commits, which are the whole history up to it; or at an instant within it.
+
+    At an instant, what the last commit says of a collection counts only if it tells when: all else, what came or was
+    dropped in it too, is as the commit before left it.
+    """
+    last = commits[-1]
+    standing, epochs = _standing(commits if until is None else commits[:-1], parts)
+    cut: dict[str, OpenPart] = {}
+    if until is not None:
+        cut = {name: each for name, each in parts(last).items() if _tells_when(each.part)}
+    collections = {}
+    for name, opened in sorted({**standing, **cut}.items()):
+        is_cut = name in cut
+        line = commits if until is None or is_cut else commits[:-1]
+        segments = () if opened.part.dropped else _segments(line, parts, opened.part)
+        if segments is not None:
+            collections[name] = CollectionState(opened.part, opened.epoch, segments, until if is_cut else None)
+    opened_epochs = {state.epoch for state in collections.values()}
+    closed = tuple(epoch for epoch in epochs if epoch not in opened_epochs)
+    return State(len(commits), last, collections, closed, findings, until)
+
+
+def _tells_when(part: Part) -> bool:
+    return part.kind == "changes" and bool(part.segments) and not part.dropped
+
+
+def _standing(commits: Sequence[Signed], parts: Parts) -> tuple[dict[str, OpenPart], tuple[str, ...]]:
+    """The newest part of each collection, back to the last whole commit, and the epochs of all parts on the way."""
+    standing: dict[str, OpenPart] = {}
+    epochs: dict[str, None] = {}
+    for signed in reversed(commits):
+        for name, opened in parts(signed).items():
+            standing.setdefault(name, opened)
+        epochs |= dict.fromkeys(part.epoch for part in signed.commit.parts)
+        if signed.commit.whole:
+            return standing, tuple(epochs)
+    raise Damaged("the history begins with a commit that is not whole", hint="run holdfast verify")
+
+
+def _segments(commits: Sequence[Signed], parts: Parts, wanted: Part) -> tuple[StoredSegment, ...] | None:
     """All segments of the wanted part's generation, from its base to the last commit.
 
     None if one of these commits has parts that stay closed to us: a grant that began in the middle of a generation.
     """
-    base = places.get((wanted.base.stream, wanted.base.sequence))
+    place = (wanted.base.stream, wanted.base.sequence)
+    places = ((at, commits[at].commit) for at in range(len(commits) - 1, -1, -1))
+    base = next((at for at, commit in places if (commit.stream, commit.sequence) == place), None)
     if base is None:
         raise Damaged(
             f"{wanted.collection}: its base, commit {wanted.base.sequence} of stream {wanted.base.stream}, is missing",
@@ -113,6 +156,8 @@ def _segments(
     for index in range(base, len(commits)):
         open_here = parts(commits[index])
         opened = open_here.get(wanted.collection)
+        if opened is None and not commits[index].commit.whole:
+            continue
         if opened is None and len(open_here) < len(commits[index].commit.parts):
             return None
         if opened is None or not _continues(opened.part, wanted, is_base=index == base):

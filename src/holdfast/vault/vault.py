@@ -14,10 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import pyarrow as pa
 
 from holdfast.core.ports import Clock
 from holdfast.errors import Damaged, HoldfastError, Usage
@@ -28,10 +27,12 @@ from holdfast.vault.format import Link
 from holdfast.vault.keys import Keyring, epoch_id
 from holdfast.vault.names import Kind, Name, parse_name
 from holdfast.vault.receipts import Receipt, read_receipts
-from holdfast.vault.segments import open_segment
 from holdfast.vault.sites import Site, Sites
 from holdfast.vault.states import OpenPart, State, StoredSegment, open_parts, state_at
 from holdfast.vault.trust import Trusted, load_trust
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["JournalEntry", "LogEntry", "Vault"]
 
@@ -96,6 +97,15 @@ class Vault:
         """The newest commit up to which history is certain."""
         return self._timeline.head
 
+    def epochs(self) -> dict[str, str]:
+        """The epoch of every collection as of the head: its id and its recipient."""
+        found: dict[str, str] = {}
+        for signed in reversed(self._timeline.commits):
+            found |= signed.commit.epochs
+            if signed.commit.whole:
+                break
+        return found
+
     def known(self) -> dict[str, Signed]:
         """Every commit that a trusted writer signed, by SHA-256, whether history reaches it or not."""
         return dict(self._known)
@@ -108,13 +118,28 @@ class Vault:
         ]
 
     def state(self, at: datetime | int | None = None, *, pin: str | None = None) -> State:
-        """All collections as of a time (the newest commit whose clock is not later), a number of the log, or now.
+        """All collections as of a time (the newest commit that is not later), a number of the log, or now.
 
-        Collections our identity can't open are named by their epochs. Raises Usage if there is no such commit.
+        Where the source was followed, a time is the source's own, and an instant between commits counts. Collections
+        our identity can't open are named by their epochs. Raises Usage if there is no such commit.
         """
         line = self._line(pin)
-        number = _number_at(line, at)
-        return state_at(line.commits[:number], self.parts, self.findings)
+        number, until = 0, None
+        if isinstance(at, datetime):
+            from holdfast.vault.instants import instant_of
+
+            assert at.tzinfo is not None, "a moment needs its zone"
+            number, until = instant_of(line.commits, self.parts, at)
+        number = number or _number_at(line, at)
+        return state_at(line.commits[:number], self.parts, self.findings, until=until)
+
+    def state_before(self, tx: str) -> State:
+        """All collections just before a transaction of the source. Raises Usage if no change here is of that one."""
+        from holdfast.vault.instants import before_transaction
+
+        commits = self._line(None).commits
+        number, until = before_transaction(commits, self.parts, self.read_segment, tx)
+        return state_at(commits[:number], self.parts, self.findings, until=until)
 
     def parts(self, signed: Signed) -> dict[str, OpenPart]:
         """The parts of one commit that our identity opens, by collection."""
@@ -132,6 +157,8 @@ class Vault:
 
     def read_segment(self, segment: StoredSegment, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of a segment, or some of its columns; one that it does not have is left out."""
+        from holdfast.vault.segments import open_segment  # with Parquet, which history alone does not need
+
         ref = segment.ref
         opener = self._keyring.opener(segment.epoch, name=ref.name)
         table = open_segment(self.read_object(ref.name), opener, columns, name=ref.name)
@@ -243,8 +270,7 @@ def _number_at(line: Timeline, at: datetime | int | None) -> int:
     elif isinstance(at, int):
         number = at if 1 <= at <= total else 0
     else:
-        assert at.tzinfo is not None, "a moment needs its zone"
-        number = sum(1 for signed in line.commits if signed.clock <= at)
+        number = 0  # every commit goes up to a later time
     if number:
         return number
     if not total and line.findings:

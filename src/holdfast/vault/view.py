@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import groupby
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from holdfast.core.align import Keyed
 from holdfast.core.canonical import key_bytes
 from holdfast.core.projection import project
 from holdfast.core.records import Schema
 from holdfast.errors import Damaged
-from holdfast.vault.merge import DELETE, KEY_COLUMN, OP_COLUMN, merged
+from holdfast.vault.latest import Changes, Until, latest
+from holdfast.vault.merge import AT_COLUMN, DELETE, KEY_COLUMN, OP_COLUMN, ORDER_COLUMN, TX_COLUMN, merged
 from holdfast.vault.states import CollectionState, StoredSegment
 from holdfast.vault.vault import Vault
 
@@ -28,8 +31,9 @@ class VaultView:
         self._state = state
         self.name = state.part.collection
         self.schema: Schema = state.part.schema
-        self.rows = state.part.rows
-        self.fingerprint = state.part.fingerprint
+        # Of an instant between two commits nothing is signed: it is what the changes up to it make of a signed state.
+        self.rows: int | None = None if state.until else state.part.rows
+        self.fingerprint = "" if state.until else state.part.fingerprint
 
     @property
     def ordered(self) -> bool:
@@ -44,54 +48,101 @@ class VaultView:
     def keyed(self) -> Iterator[Keyed]:
         """Every record with its canonical key, strictly ascending."""
         base = [each for each in self._state.segments if each.ref.kind == "base"]
-        deltas = [each for each in self._state.segments if each.ref.kind == "delta"]
+        deltas = [each for each in self._state.segments if each.ref.kind != "base"]
         by_commit = [list(group) for _, group in groupby(deltas, key=lambda segment: segment.number)]
         yield from merged(self._base(base), [self._delta(segments) for segments in by_commit])
 
     def find(self, key: bytes) -> pa.RecordBatch | None:
         """The record under one canonical key, or None; only segments that can hold it are read."""
         for segment in reversed(self._state.segments):
-            change = find_in(self._vault, segment, self.schema, key)
-            if change is not None:
-                return change.row
+            found = find_in(self._vault, segment, self.schema, key, until=self._until(segment))
+            if found:
+                return found[-1].row
         return None
+
+    def _until(self, segment: StoredSegment) -> Until | None:
+        """The instant that cuts a segment: it lies within the last commit."""
+        return self._state.until if segment.number == self._state.segments[-1].number else None
 
     def _base(self, segments: Sequence[StoredSegment]) -> Iterator[Keyed]:
         for segment in segments:
-            yield open_rows(self._vault, segment, self.schema)[0]
+            yield open_rows(self._vault, segment, self.schema).rows
 
     def _delta(self, segments: Sequence[StoredSegment]) -> Iterator[tuple[Keyed, pa.Array]]:
+        if segments[0].ref.kind == "changes":
+            yield from latest(self._changes(segments), self._until(segments[0]))
+            return
         for segment in segments:
-            rows, ops = open_rows(self._vault, segment, self.schema)
-            if ops is None:
+            opened = open_rows(self._vault, segment, self.schema)
+            if opened.ops is None:
                 raise Damaged(f"{segment.ref.name}: a delta without operations", hint="run holdfast verify")
-            yield rows, ops
+            yield opened.rows, opened.ops
+
+    def _changes(self, segments: Sequence[StoredSegment]) -> Iterator[Changes]:
+        # Of an instant no fingerprint is signed that would show changes out of order.
+        for segment in segments:
+            opened = open_rows(self._vault, segment, self.schema)
+            if opened.ops is None or opened.at is None or opened.order is None:
+                raise Damaged(f"{segment.ref.name}: changes that don't tell when", hint="run holdfast verify")
+            found = Changes(opened.rows, opened.ops, opened.at, opened.order)
+            if found.at.null_count or found.order.null_count or not _in_order(found):
+                raise Damaged(f"{segment.ref.name}: changes that are out of order", hint="run holdfast verify")
+            yield found
 
 
 class Found(NamedTuple):
-    """What a segment says of one key: its record, or None where it was deleted."""
+    """What a segment says of one key: its record, or None where it was deleted; of changes also the time and name of
+    the source's transaction.
+    """
 
     row: pa.RecordBatch | None
+    at: datetime | None = None
+    tx: str = ""
 
 
-def find_in(vault: Vault, segment: StoredSegment, schema: Schema, key: bytes) -> Found | None:
-    """What one segment says of a key, or None if it says nothing; read only if the key lies in its range."""
+class Opened(NamedTuple):
+    """The rows of a segment with their keys; of a delta their operations, of changes also when and by whom."""
+
+    rows: Keyed
+    ops: pa.Array | None = None
+    at: pa.Array | None = None
+    tx: pa.Array | None = None
+    order: pa.Array | None = None
+
+
+def find_in(
+    vault: Vault, segment: StoredSegment, schema: Schema, key: bytes, *, until: Until | None = None
+) -> list[Found]:
+    """What one segment says of a key, oldest first; read only if the key lies in its range."""
     ref = segment.ref
     if ref.last and not ref.first <= key.hex() <= ref.last:
-        return None
-    rows, ops = open_rows(vault, segment, schema)
-    at = rows.keys.index(pa.scalar(key, pa.binary())).as_py()
-    if at < 0:
-        return None
-    return Found(None if ops is not None and ops[at].as_py() == DELETE else rows.batch.slice(at, 1))
+        return []
+    rows, ops, when, tx, order = open_rows(vault, segment, schema)
+    # Keys ascend, so those that are equal lie together.
+    mask = pc.equal(rows.keys, pa.scalar(key, pa.binary()))
+    if until is not None and ops is not None and when is not None and order is not None:
+        mask = pc.and_(mask, until.holds(Changes(rows, ops, when, order)))
+    found = []
+    for at in pc.indices_nonzero(mask).to_pylist():
+        row = None if ops is not None and ops[at].as_py() == DELETE else rows.batch.slice(at, 1)
+        found.append(Found(row) if when is None or tx is None else Found(row, when[at].as_py(), tx[at].as_py()))
+    return found
 
 
-def open_rows(vault: Vault, segment: StoredSegment, schema: Schema) -> tuple[Keyed, pa.Array | None]:
-    """The rows of a segment under this schema with their keys, and their operations if it is a delta."""
+def _in_order(changes: Changes) -> bool:
+    """Whether keys rise, and under one key the order."""
+    keys, order, count = changes.rows.keys, changes.order, len(changes.order) - 1
+    rises = pc.less(keys.slice(0, count), keys.slice(1))
+    goes_on = pc.equal(keys.slice(0, count), keys.slice(1))
+    later = pc.less(order.slice(0, count), order.slice(1))
+    return count < 1 or bool(pc.all(pc.or_(rises, pc.and_(goes_on, later))).as_py())
+
+
+def open_rows(vault: Vault, segment: StoredSegment, schema: Schema) -> Opened:
+    """The rows of a segment under this schema, and what it tells beside them."""
     batch = vault.read_segment(segment).combine_chunks().to_batches()[0]
     names = batch.schema.names
-    ops = batch.column(OP_COLUMN) if OP_COLUMN in names else None
+    beside = [batch.column(name) if name in names else None for name in (OP_COLUMN, AT_COLUMN, TX_COLUMN, ORDER_COLUMN)]
     rows = project(batch.select(segment.schema.names), segment.schema, schema)
-    if KEY_COLUMN in names:
-        return Keyed(batch.column(KEY_COLUMN), rows), ops
-    return Keyed(key_bytes(rows, schema), rows), ops
+    keys = batch.column(KEY_COLUMN) if KEY_COLUMN in names else key_bytes(rows, schema)
+    return Opened(Keyed(keys, rows), *beside)

@@ -40,12 +40,14 @@ PUBLIC_KINDS = frozenset({"receipt"})
 class Draft:
     """What a commit is to say: its stream, the commit it goes after, and each part with its epoch's recipient.
 
-    `after` is the commit this host wrote last, or the head that a new stream supersedes; None in an empty vault.
+    `after` is the commit this host wrote last, or the head that a new stream supersedes; None in an empty vault. A
+    commit that is not `whole` has parts only of collections that changed.
     """
 
     stream: str
     after: Link | None
     parts: Sequence[tuple[str, Part]]
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class VaultWriter:
             objects=tuple(sorted(upload.objects.items())),
             epochs={epoch_id(recipient): recipient for recipient, _ in draft.parts},
             parts=tuple(SealedPart(epoch_id(to), encrypt(encode(part), to)) for to, part in draft.parts),
+            whole=draft.whole,
         )
         missing = {ref.name for _, part in draft.parts for ref in part.segments} - set(upload.objects)
         assert not missing, f"segments that were not uploaded: {missing}"
