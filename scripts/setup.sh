@@ -22,11 +22,13 @@ main() {
         *) stop "unknown level '$level'" "use run, test or bench" ;;
     esac
     need_packages "$(missing_of $tools)"
+    [ "$level" = run ] || need_postgresql
     digest=$(cat pyproject.toml constraints.txt scripts/setup.sh | cksum)
     is_ready "$level" && return
     make_venv
     case $level in
         test) install "Holdfast and its tests" '.[test]' ;;
+        bench) install "Holdfast with its drivers" '.[postgres]' ;;
         *) install "Holdfast" . ;;
     esac
     echo "$digest" >".venv/.ready-$level"
@@ -84,6 +86,23 @@ pip() {
     .venv/bin/python -m pip --disable-pip-version-check --no-input "$@"
 }
 
+# Tests and benchmarks start servers of their own. Debian's package would make and start a cluster besides: not for our
+# sake.
+need_postgresql() {
+    for server in /usr/lib/postgresql/*/bin/postgres; do
+        [ ! -x "$server" ] || [ ! -x "${server%/*}/pg_dump" ] || return 0
+    done
+    only_programs=/etc/postgresql-common/createcluster.d/holdfast-tests.conf
+    if command -v apt-get >/dev/null 2>&1 && find_root; then
+        trap '$sudo rm -f $only_programs' EXIT
+        $sudo mkdir -p "${only_programs%/*}"
+        echo "create_main_cluster = false" | $sudo tee $only_programs >/dev/null
+    fi
+    need_packages "postgresql postgresql-client"
+    $sudo rm -f $only_programs
+    trap - EXIT
+}
+
 missing_of() {
     for tool in "$@"; do
         command -v "$tool" >/dev/null 2>&1 || echo "$tool"
@@ -95,19 +114,21 @@ need_packages() {
     [ -n "$packages" ] || return 0
     by_hand="install them by hand, on Debian: apt-get install $packages"
     command -v apt-get >/dev/null 2>&1 || stop "missing on this system: $packages" "$by_hand"
-    if [ "$(id -u)" = 0 ]; then
-        sudo=""
-    elif sudo -n true 2>/dev/null; then
-        sudo="sudo -n"
-    else
-        stop "missing on this system: $packages (and installing needs root)" "$by_hand"
-    fi
+    find_root || stop "missing on this system: $packages (and installing needs root)" "$by_hand"
     say "installing system packages: $packages"
     [ -n "$(recent_lists)" ] || apt update || say "the package lists could not be renewed; trying with those at hand"
     apt install -y --no-install-recommends $packages && return
     # Lists of a few days may already name versions that are gone.
     apt update && apt install -y --no-install-recommends $packages && return
     stop "apt-get could not install: $packages" "$by_hand"
+}
+
+# How to become root, in $sudo; false where that would need a password.
+find_root() {
+    sudo=""
+    [ "$(id -u)" = 0 ] && return
+    sudo="sudo -n"
+    sudo -n true 2>/dev/null
 }
 
 recent_lists() {

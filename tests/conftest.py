@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out the tests of the real shop where it is absent; the summary says so (below)."""
     if CHINOOK.exists():
         return
-    without = [item for item in items if "chinook" in getattr(item, "fixturenames", ())]
+    without = [item for item in items if {"chinook", "chinook_folder"} & {*getattr(item, "fixturenames", ())}]
     config.hook.pytest_deselected(items=without)
     items[:] = [item for item in items if item not in without]
 
@@ -48,6 +48,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def root() -> Path:
     """The project's folder."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def chinook_folder() -> Path:
+    """The folder of the real shop, for every engine."""
+    return CHINOOK.parent
 
 
 @pytest.fixture

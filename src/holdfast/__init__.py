@@ -10,13 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from holdfast.api import OpenVault, Records, open_vault
+    from holdfast.api import OpenVault, open_vault
+    from holdfast.views import Records
 
 __all__ = ["OpenVault", "Records", "open_vault"]
 
 
 def __getattr__(name: str) -> object:
     # Loaded when first asked for, so that a part of the package can be imported without all of it.
+    if name == "Records":
+        from holdfast.views import Records
+
+        return Records
     if name in __all__:
         from holdfast import api
 

@@ -12,49 +12,50 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from holdfast.assemble import (
-    CONFIG_NAME,
-    Project,
-    identity_from,
-    load_project,
-    open_source,
-    project_of,
-)
-from holdfast.core.events import Event, Progress, Restored
-from holdfast.core.ports import View
-from holdfast.core.records import Schema, is_definition
-from holdfast.core.where import Condition, parse_where
-from holdfast.errors import Damaged, Refused, Unreachable, Usage
-from holdfast.operations.capture import Captured, capture
-from holdfast.operations.check import Standing, check, mend, standing
-from holdfast.operations.drill import DrillDone, drill
-from holdfast.operations.export import Exported, export_records, format_of
-from holdfast.operations.history import Version, history
-from holdfast.operations.journal import commit_ref, read_journal, signing_key_of, tell
-from holdfast.operations.proof import Compared, compare_views
-from holdfast.operations.reindex import reindex
-from holdfast.operations.restore import Choice, OnlyOf, RestoreDone, Target, restore_live, restore_new, vault_views
-from holdfast.operations.scratch import SealedScratch, sealed_scratch
-from holdfast.state.index import Index, erase
+import holdfast.operations as ops
+from holdfast.assemble import Project, identity_from, load_project, open_source, project_of
+from holdfast.core.config import CONFIG_NAME
+from holdfast.core.events import Event, Progress
+from holdfast.core.records import is_definition
+from holdfast.errors import Damaged, Refused, Usage
+from holdfast.host import memory_of
+from holdfast.operations.journal import read_journal, signing_key_of, tell
 from holdfast.vault.format import Gaps, Link
-from holdfast.vault.heal import HealReport
 from holdfast.vault.keys import recipient_of
-from holdfast.vault.signing import SigningKey
-from holdfast.vault.states import State
-from holdfast.vault.vault import LogEntry, Vault
-from holdfast.vault.verify import Report
-from holdfast.vault.view import VaultView
-from holdfast.views import Records, moment_of, refuse_misfit
 
-__all__ = ["At", "OpenVault", "Records", "moment_of", "open_vault"]
+if TYPE_CHECKING:
+    from holdfast.core.feed import Obstacle
+    from holdfast.core.ports import View
+    from holdfast.core.records import Schema
+    from holdfast.core.where import Condition
+    from holdfast.operations.capture import Captured
+    from holdfast.operations.check import Standing
+    from holdfast.operations.drill import DrillDone
+    from holdfast.operations.export import Exported
+    from holdfast.operations.follow import Watch
+    from holdfast.operations.history import Version
+    from holdfast.operations.proof import Compared
+    from holdfast.operations.restore import Choice, RestoreDone, Target
+    from holdfast.operations.scratch import SealedScratch
+    from holdfast.vault.heal import HealReport
+    from holdfast.vault.signing import SigningKey
+    from holdfast.vault.states import State
+    from holdfast.vault.vault import LogEntry, Vault
+    from holdfast.vault.verify import Report
+    from holdfast.vault.view import VaultView
+    from holdfast.views import Records
+
+__all__ = ["At", "OpenVault", "open_vault"]
 
 At = datetime | int | str | None
 Emit = Callable[[Progress], None]
+BEFORE_TX = "before-tx "
 _HASH = re.compile(r"[0-9a-f]{12,64}")
 
 
@@ -116,11 +117,13 @@ class OpenVault:
         return read_journal(self.vault)
 
     def state(self, at: At = None) -> State:
-        """Everything at a time, at a number of the log, or now. Raises Refused if the identity opens none of it."""
-        if isinstance(at, str) and _HASH.fullmatch(at):
+        """Everything at a time, a log number, before a transaction (`before-tx ID`), or now; Refused if none opens."""
+        if isinstance(at, str) and at.startswith(BEFORE_TX):
+            state = self.vault.state_before(at.removeprefix(BEFORE_TX))
+        elif isinstance(at, str) and _HASH.fullmatch(at):
             state = self.vault.state(pin=self._pinned(at))
         else:
-            state = self.vault.state(moment_of(at) if isinstance(at, str) else at)
+            state = self.vault.state(_moment_of(at) if isinstance(at, str) else at)
         if not state.collections and state.closed:
             fact = "no key at hand opens" if self._identity is None else "the key at hand opens none of"
             raise Refused(
@@ -131,12 +134,15 @@ class OpenVault:
 
     def view(self, collection: str, at: At = None, *, where: str | None = None) -> Records:
         """The records of a collection at a time: `where` is `column op value` joined by `and`."""
-        view = vault_views(self.vault, self.state(at), (collection,))[collection]
+        from holdfast.core.where import parse_where
+        from holdfast.views import Records
+
+        view = ops.restore.vault_views(self.vault, self.state(at), (collection,))[collection]
         return Records(view, parse_where(where) if where else None)
 
     def views(self, collections: Sequence[str] = (), at: At = None, *, where: str | None = None) -> dict[str, Records]:
         """The same for the collections named, or for all that hold business records, by name."""
-        return self._records(self.state(at), collections, parse_where(where) if where else None)
+        return self._records(self.state(at), collections, where or None)
 
     def export(
         self, target: str | Path, choice: Choice, at: At = None, *, form: str = "", emit: Emit = lambda _: None
@@ -151,14 +157,16 @@ class OpenVault:
         notes: list[str] = []
         if state.closed and not choice.collections:
             notes.append(f"collections left out because no key at hand opens them: {len(state.closed)}")
-        if format_of(target, form) == "sqlite":
-            definitions = {name: each for name, each in vault_views(self.vault, state).items() if is_definition(name)}
+        if ops.export.format_of(target, form) == "sqlite":
+            definitions = {
+                name: each for name, each in ops.restore.vault_views(self.vault, state).items() if is_definition(name)
+            }
             if choice.collections:
                 notes.append("only tables and their indexes: triggers and views may need what is left out")
-                views |= {name: OnlyOf(view, tuple(views)) for name, view in definitions.items()}
+                views |= {name: ops.restore.OnlyOf(view, tuple(views)) for name, view in definitions.items()}
             else:
                 views |= definitions
-        done = export_records(
+        done = ops.export.export_records(
             views, target, form, emit, lambda path: open_source("export", str(path), Path.cwd()).writer
         )
         return replace(done, notes=(*done.notes, *notes))
@@ -166,41 +174,62 @@ class OpenVault:
     def history(self, collection: str, key: str) -> tuple[Schema, list[Version]]:
         """Every version of one record, oldest first, and the schema that shows them all."""
         self.state()
-        return history(self.vault, collection, key)
+        return ops.history.history(self.vault, collection, key)
 
     def capture(self, source: str | None = None, emit: Emit = lambda _: None) -> Captured:
         """Take a consistent snapshot of a source and keep it as one commit at every site that answers."""
-        return capture(
+        return ops.capture.capture(
             self.vault, self.project.writer_key(), self.project.source(source).reader, self.project.state, emit
         )
+
+    def follow(self, watch: Watch, source: str | None = None) -> None:
+        """Keep every change of a source, seconds after it happens, until `watch` says stop."""
+        changes = self.project.source(source).changes
+        if changes is None:
+            raise Usage("a source of this kind can't be followed", hint='keep it with "holdfast capture"')
+        ops.follow.follow(self.vault, self.project.writer_key(), changes, self.project.state, watch)
+
+    def obstacles(self, source: str | None = None) -> Sequence[Obstacle]:
+        """What stands in the way of following a source, each with what mends it. Nothing is changed."""
+        check = self.project.source(source).check
+        return check() if check is not None else ()
 
     def reindex(self, emit: Emit = lambda _: None, *, forget: bool = False) -> int:
         """Make this host's index anew from the vault, for which a key that decrypts is needed; returns the records.
 
         With `forget` it is only removed: the next capture begins a new stream with a new base.
         """
+        from holdfast.state.index import erase
+
         if forget:
             erase(self.project.state)
             return 0
-        return reindex(self.vault, self.state(), self.project.writer_key(), self.project.state, emit)
+        return ops.reindex.reindex(self.vault, self.state(), self.project.writer_key(), self.project.state, emit)
 
     def status(self) -> Standing:
         """How well the newest commit is kept, by names, receipts and the journal. Reads no data."""
-        own, problem = self._memory()
-        problems = [problem] if problem else []
-        known = self.vault.known()
-        if own is not None and own.sha256 not in known:
-            problems.append(f"commit {own.sequence}, which this host wrote, is at no site")
-        return standing(self.vault, self.project.config.policy, tuple(problems))
+        memory, head = memory_of(self.project.state), self.vault.head
+        silence = memory.silence(self.vault.now(), head.clock if head else None)
+        problems = [each for each in (memory.problem, silence) if each]
+        if memory.own is not None and memory.own.sha256 not in self.vault.known():
+            problems.append(f"commit {memory.own.sequence}, which this host wrote, is at no site")
+        return ops.check.standing(
+            self.vault, self.project.config.policy, tuple(problems), seen=None if silence else memory.followed_at
+        )
+
+    @property
+    def following(self) -> dict[str, Any] | None:
+        """The last word of this host's follower: position, lag, what the source keeps for it; None if there is none."""
+        return memory_of(self.project.state).following
 
     def verify(self, emit: Emit = lambda _: None) -> Report:
         """Read every byte at every site; no key is needed. What was found goes into the journal if a key is at hand."""
         own = self._own_head()
-        return check(self.vault, self._signing_key(), (own,) if own else (), emit)
+        return ops.check.check(self.vault, self._signing_key(), (own,) if own else (), emit)
 
     def heal(self, emit: Emit = lambda _: None) -> HealReport:
         """Put right from other sites what is damaged, missing or lost with a whole site. Deletes nothing."""
-        report = mend(self.vault, self._signing_key(), emit)
+        report = ops.check.mend(self.vault, self._signing_key(), emit)
         self.vault.refresh()
         return report
 
@@ -209,11 +238,11 @@ class OpenVault:
 
         A result's differences can be read until the next result is asked for.
         """
-        wanted = vault_views(self.vault, self.state(at), collections)
+        wanted = ops.restore.vault_views(self.vault, self.state(at), collections)
         with self._scratch() as scratch, self.project.source(source).reader.snapshot() as snapshot:
             actual: dict[str, View] = {each.name: snapshot.read(each) for each in snapshot.collections}
             names = sorted({*wanted, *actual}) if not collections else list(collections)
-            yield from compare_views(wanted, actual, scratch, names)
+            yield from ops.proof.compare_views(wanted, actual, scratch, names)
 
     def diff(self, first: At, second: At = None, collections: Sequence[str] = ()) -> Iterator[Compared]:
         """What changed in the vault from one state to a later one: `added` is what came, `missing` what went.
@@ -221,7 +250,7 @@ class OpenVault:
         Collections whose fingerprints are equal are not read. Results as those of `compare`.
         """
         states = self.state(first), self.state(second)
-        before, after = (vault_views(self.vault, state) for state in states)
+        before, after = (ops.restore.vault_views(self.vault, state) for state in states)
         names = list(collections) or sorted({*before, *after})
         unknown = [name for name in names if name not in before and name not in after]
         if unknown:
@@ -230,7 +259,7 @@ class OpenVault:
             )
         changed = [name for name in names if not _is_same(before.get(name), after.get(name))]
         with self._scratch() as scratch:
-            yield from compare_views(before, after, scratch, changed)
+            yield from ops.proof.compare_views(before, after, scratch, changed)
 
     def restore(
         self, choice: Choice, at: At = None, *, to: str | None = None, emit: Emit = lambda _: None
@@ -241,25 +270,27 @@ class OpenVault:
         the target is read again and held against the fingerprints of the commit. Raises TargetChanged if the target
         moved between the plan and the deed; then nothing was written either.
         """
+        from holdfast.views import refuse_misfit
+
         began = time.monotonic()
         state = self.state(at)
         self._refuse_lost_keys(state, choice.collections)
         choice = replace(choice, policy=self.project.config.policy)
-        wanted = vault_views(self.vault, state, () if to is not None else choice.collections)
+        wanted = ops.restore.vault_views(self.vault, state, () if to is not None else choice.collections)
         source = open_source(to, to, Path.cwd()) if to is not None else self.project.source()
-        target = Target(source.name, source.reader, source.writer)
+        target = ops.restore.Target(source.name, source.reader, source.writer)
         with self._scratch() as scratch:
-            if source.is_there:
+            if source.is_there():
                 chosen = {name: view for name, view in wanted.items() if name in (choice.collections or wanted)}
                 for name, view in chosen.items():
                     if choice.where is not None and not is_definition(name):
                         refuse_misfit(choice.where, name, view.schema)
-                done = restore_live(chosen, target, choice, scratch, emit)
+                done = ops.restore.restore_live(chosen, target, choice, scratch, emit)
             else:
-                vault_views(self.vault, state, choice.collections)
-                done = restore_new(wanted, target, choice, scratch, emit)
+                ops.restore.vault_views(self.vault, state, choice.collections)
+                done = ops.restore.restore_new(wanted, target, choice, scratch, emit)
         if done.applied is not None:
-            self._tell(_restored(state, target, done, time.monotonic() - began, self.vault.now()))
+            self._tell(ops.restore.restored(state, target.name, done, time.monotonic() - began, self.vault.now()))
         return done
 
     def drill(self, at: At = None, emit: Emit = lambda _: None) -> DrillDone:
@@ -267,18 +298,26 @@ class OpenVault:
         state = self.state(at)
         self._refuse_lost_keys(state, ())
 
-        def place(path: Path) -> Target:
-            source = open_source("drill", str(path), Path.cwd())
-            return Target(source.name, source.reader, source.writer)
+        with ExitStack() as stack:
+            scratch = stack.enter_context(self._scratch())
+            beside = self.project.source().scratch if self.project.config.sources else None
+            url = stack.enter_context(beside()) if beside else ""
 
-        with self._scratch() as scratch:
-            done = drill(self.vault, state, place, scratch, emit)
+            def place(path: Path) -> Target:
+                source = open_source("drill", url or str(path), Path.cwd())
+                return ops.restore.Target(source.name, source.reader, source.writer)
+
+            done = ops.drill.drill(self.vault, state, place, scratch, emit)
         self._tell(done.event)
         return done
 
-    def _records(self, state: State, collections: Sequence[str], condition: Condition | None) -> dict[str, Records]:
+    def _records(self, state: State, collections: Sequence[str], where: Condition | str | None) -> dict[str, Records]:
         """The collections named, or all but definitions. Raises Usage if the condition does not fit one of them."""
-        found = vault_views(self.vault, state, collections)
+        from holdfast.core.where import parse_where
+        from holdfast.views import Records, refuse_misfit
+
+        condition = parse_where(where) if isinstance(where, str) else where
+        found = ops.restore.vault_views(self.vault, state, collections)
         names = [name for name in found if collections or not is_definition(name)]
         if condition is not None:
             for name in names:
@@ -322,46 +361,35 @@ class OpenVault:
 
     def _own_head(self) -> Link | None:
         """The commit that this host wrote last, by its own memory; None if it has none that can be read."""
-        return self._memory()[0]
-
-    def _memory(self) -> tuple[Link | None, str]:
-        """The commit that this host wrote last, and what is wrong with its memory: looking never needs it whole."""
-        if not (self.project.state / "state.db").exists():
-            return None, ""
-        try:
-            with Index.open(self.project.state, read_only=True) as index:
-                stream = index.stream()
-        except Damaged as err:
-            return None, f"this host's index is damaged, holdfast reindex makes it anew: {err.message}"
-        except Unreachable as err:
-            return None, f"this host's memory can't be read just now: {err.message}"
-        return (None if stream is None else Link(stream.id, stream.sequence, stream.head)), ""
+        return memory_of(self.project.state).own
 
     @contextmanager
     def _scratch(self) -> Iterator[SealedScratch]:
         """Sealed scratch in this host's folder, or in a temporary one on a machine that has none."""
         if self.project.state.is_dir():
-            with sealed_scratch(self.project.state) as scratch:
+            with ops.scratch.sealed_scratch(self.project.state) as scratch:
                 yield scratch
             return
-        with tempfile.TemporaryDirectory(prefix="holdfast-") as folder, sealed_scratch(Path(folder)) as scratch:
+        with (
+            tempfile.TemporaryDirectory(prefix="holdfast-") as folder,
+            ops.scratch.sealed_scratch(Path(folder)) as scratch,
+        ):
             yield scratch
 
 
+def _moment_of(text: str) -> datetime | int:
+    """A time in ISO form (without a zone: this host's own), or a number of the log such as `7` or `#7`."""
+    digits = text.removeprefix("#")
+    if digits.isdecimal() and len(digits) < 8:
+        return int(digits)
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError as err:
+        raise Usage(
+            f"{text!r} is no time", hint="write it as 2026-03-01T09:00Z, or give a number that holdfast log shows"
+        ) from err
+
+
 def _is_same(before: VaultView | None, after: VaultView | None) -> bool:
-    return before is not None and after is not None and before.fingerprint == after.fingerprint
-
-
-def _restored(state: State, target: Target, done: RestoreDone, seconds: float, now: datetime) -> Restored:
-    plans = done.planned.plan.collections if done.planned else ()
-    return Restored(
-        at=now,
-        commit=commit_ref(state.signed.link),
-        target=target.name,
-        plan=done.planned.plan.id if done.planned else "",
-        inserts=sum(each.inserts for each in plans) if plans else (done.applied.written if done.applied else 0),
-        updates=sum(each.updates for each in plans),
-        deletes=sum(each.deletes for each in plans),
-        is_proven=done.is_proven,
-        seconds=seconds,
-    )
+    # Of an instant between two commits there is no fingerprint, so two of them are never equal by it.
+    return before is not None and after is not None and "" != before.fingerprint == after.fingerprint

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from holdfast.core.config import Config, SiteConfig, VaultConfig, parse_config
+from holdfast.core.config import CONFIG_NAME, Config, SiteConfig, VaultConfig, parse_config
+from holdfast.core.feed import ChangeSource, Obstacle
 from holdfast.core.ports import Reader, Writer
 from holdfast.errors import Refused, Unreachable, Usage
 from holdfast.vault.create import vault_ids
@@ -21,7 +22,6 @@ from holdfast.vault.sites import Site
 from holdfast.vault.vault import Vault
 
 __all__ = [
-    "CONFIG_NAME",
     "Project",
     "Source",
     "identity_from",
@@ -33,17 +33,24 @@ __all__ = [
     "utc_now",
 ]
 
-CONFIG_NAME = "holdfast.toml"
+_POSTGRES = ("postgresql://", "postgres://")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A business system: what reads it and what writes it. `is_there` says whether anything is at its place."""
+    """A business system: what reads it and what writes it. `is_there` looks whether anything is at its place.
+
+    `changes` follows it, where its kind can be followed; `check` names what stands in the way of that. `scratch` gives
+    the URL of a place beside it to try a restore in, gone afterwards; without one a file will do.
+    """
 
     name: str
     reader: Reader
     writer: Writer
-    is_there: bool
+    is_there: Callable[[], bool]
+    changes: ChangeSource | None = None
+    check: Callable[[], Sequence[Obstacle]] | None = None
+    scratch: Callable[[], AbstractContextManager[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,7 @@ class Project:
         if name is None or name not in sources:
             known = ", ".join(sources) or "none"
             raise Usage(f"no source {name!r}" if name else "which source?", hint=f"sources in {CONFIG_NAME}: {known}")
-        return open_source(name, sources[name], self.folder)
+        return open_source(name, sources[name], self.folder, follower=f"holdfast_{self.config.vault.id[:12]}")
 
 
 def load_project(path: Path) -> Project:
@@ -142,12 +149,36 @@ def project_of(folders: Sequence[str], vault_id: str | None) -> Project:
     return Project(here, Config(vault, (), tuple(names)), sites)
 
 
-def open_source(name: str, url: str, folder: Path) -> Source:
-    """The system behind a URL: `sqlite:///relative.db`, `sqlite:////absolute.db`, or a plain path."""
+def open_source(name: str, url: str, folder: Path, *, follower: str = "holdfast") -> Source:
+    """The system behind a URL: `sqlite:///relative.db`, `sqlite:////absolute.db`, a plain path, or `postgresql://…`.
+
+    `follower` is the name under which this host follows it, where the system keeps one.
+    """
+    if url.startswith(_POSTGRES):
+        return _open_postgres(name, url, follower)
     from holdfast.connectors.sqlite import SqliteReader, SqliteWriter
 
     path = folder / _sqlite_path(url)
-    return Source(name, SqliteReader(path), SqliteWriter(path), path.exists())
+    return Source(name, SqliteReader(path), SqliteWriter(path), path.exists)
+
+
+def _open_postgres(name: str, url: str, follower: str) -> Source:
+    try:
+        from holdfast.connectors import postgres
+    except ImportError as err:
+        raise Usage(
+            f"PostgreSQL needs a driver that is not installed ({err})", hint='pip install "holdfast[postgres]"'
+        ) from err
+    writer = postgres.PostgresWriter(url)
+    return Source(
+        name,
+        postgres.PostgresReader(url),
+        writer,
+        lambda: not writer.is_empty(),
+        postgres.PostgresChanges(url, follower),
+        lambda: postgres.check(url, follower),
+        lambda: postgres.scratch_database(url),
+    )
 
 
 def _sqlite_path(url: str) -> str:
@@ -156,7 +187,9 @@ def _sqlite_path(url: str) -> str:
     if "://" not in url:
         return url
     if parts.scheme != "sqlite" or parts.netloc:
-        raise Usage(f"{url}: no source of that kind", hint="this version knows sqlite:///FILE.db")
+        raise Usage(
+            f"{url}: no source of that kind", hint="this version knows sqlite:///FILE.db and postgresql://HOST/DATABASE"
+        )
     return unquote(parts.path[1:])
 
 

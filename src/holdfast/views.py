@@ -1,9 +1,8 @@
-"""Records as the Python API hands them out, and the times by which they are asked for."""
+"""Records as the Python API hands them out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
 import pyarrow as pa
 
@@ -14,7 +13,7 @@ from holdfast.errors import Usage
 from holdfast.operations.proof import Narrowed
 from holdfast.vault.view import VaultView
 
-__all__ = ["Records", "moment_of", "refuse_misfit"]
+__all__ = ["Records", "refuse_misfit"]
 
 
 class Records:
@@ -46,19 +45,6 @@ class Records:
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         return self.reader().__arrow_c_stream__(requested_schema)
-
-
-def moment_of(text: str) -> datetime | int:
-    """A time in ISO form (without a zone: this host's own), or a number of the log such as `7` or `#7`."""
-    digits = text.removeprefix("#")
-    if digits.isdecimal() and len(digits) < 8:
-        return int(digits)
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError as err:
-        raise Usage(
-            f"{text!r} is no time", hint="write it as 2026-03-01T09:00Z, or give a number that holdfast log shows"
-        ) from err
 
 
 def refuse_misfit(condition: Condition, name: str, schema: Schema) -> None:

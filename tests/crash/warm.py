@@ -120,8 +120,17 @@ def _die() -> None:
 
 def _serve() -> None:
     # What every command needs is loaded once, before the first fork.
+    import rich.table
+
+    import holdfast.begin
+    import holdfast.operations as ops
+    import holdfast.views
     from holdfast.cli.main import run
-    from holdfast.vault.stores import folder  # noqa: F401
+    from holdfast.connectors import sqlite
+    from holdfast.vault.stores import folder
+
+    assert all((rich.table, holdfast.begin, holdfast.open_vault, holdfast.views, sqlite, folder))
+    assert all(getattr(ops, name) for name in ops.__all__)
 
     for line in sys.stdin:
         job = json.loads(line)

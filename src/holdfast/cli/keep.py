@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from holdfast.assemble import CONFIG_NAME
 from holdfast.cli.options import At, Config, Identity, Json, Site, opened
 from holdfast.cli.output import Output, amount, bytes_text, moment, plural, span
+from holdfast.core.config import CONFIG_NAME
 from holdfast.core.events import CaptureDone, Drilled, Verified
 from holdfast.core.policy import Color
-from holdfast.operations.capture import Captured
-from holdfast.operations.check import Standing
+
+if TYPE_CHECKING:
+    from holdfast.operations.capture import Captured
+    from holdfast.operations.check import Standing
 
 __all__ = ["register"]
 
@@ -60,9 +62,11 @@ def status(config: Config = Path(CONFIG_NAME), identity: Identity = "", as_json:
     Example: holdfast status --json
     """
     output = Output(as_json=as_json)
-    standing = opened(config, identity).status()
+    vault = opened(config, identity)
+    standing, following = vault.status(), vault.following
     now = datetime.now(UTC)
-    output.facts(_status_facts(standing, now), *_status_lines(standing, now))
+    lines = [*_status_lines(standing, now), *_following_lines(following)]
+    output.facts(_status_facts(standing, now) | {"following": following}, *lines)
     if not as_json:
         rows = [
             (
@@ -286,6 +290,18 @@ def _status_lines(standing: Standing, now: datetime) -> list[str]:
     if isinstance(drilled, Drilled):
         verdict = "proven" if drilled.is_proven else "NOT EQUAL"
         lines.append(f"last drill: {moment(drilled.at)}, {verdict}, {span(drilled.seconds)} to restore everything")
+    return lines
+
+
+def _following_lines(following: dict[str, Any] | None) -> list[str]:
+    if following is None:
+        return []
+    at, lag, behind = datetime.fromisoformat(following["at"]), following["lag"], following["behind"]
+    lines = [f"followed up to {following['position']}, as of {moment(at)}"]
+    if lag is not None:
+        lines.append(f"lag of the newest change: {span(lag)}")
+    if behind is not None:
+        lines.append(f"log that the source keeps for the follower: {bytes_text(behind)}")
     return lines
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from holdfast import OpenVault
-from holdfast.assemble import CONFIG_NAME
 from holdfast.cli.mend import differences_shown
 from holdfast.cli.options import At, Collections, Config, Identity, Json, Site, Where, opened
 from holdfast.cli.output import Output, amount, moment, plural
-from holdfast.core.plain import json_value, rows_of, shown_value
-from holdfast.core.where import parse_key, parse_where
+from holdfast.core.config import CONFIG_NAME
 from holdfast.errors import Usage
-from holdfast.operations.export import FORMATS
-from holdfast.operations.restore import Choice
+
+if TYPE_CHECKING:
+    from holdfast import OpenVault
 
 __all__ = ["register"]
 
@@ -46,6 +44,9 @@ def show(
 
     Example: holdfast show orders --at 2026-03-01T09:00Z --where "status = paid and goods_cents > 10000"
     """
+    from holdfast.core.plain import json_value, rows_of, shown_value
+    from holdfast.core.where import parse_key
+
     output = Output(as_json=as_json)
     vault = opened(config, identity, site)
     if not collection:
@@ -88,6 +89,8 @@ def history(
 
     Example: holdfast history orders 4711
     """
+    from holdfast.core.plain import json_value, rows_of, shown_value
+
     output = Output(as_json=as_json)
     schema, versions = opened(config, identity, site).history(collection, key)
     if not versions:
@@ -97,6 +100,8 @@ def history(
     for version in versions:
         row = next(rows_of(version.row, schema)) if version.row is not None else {}
         facts = {"commit": version.number, "at": version.at, "kind": version.kind, "changed": version.changed}
+        if version.tx:
+            facts["transaction"] = version.tx
         facts["record"] = {name: json_value(value) for name, value in row.items()} if row else None
         names = version.changed if version.kind == "changed" else tuple(row)
         values = ", ".join(
@@ -104,7 +109,8 @@ def history(
             for name in names
             if row[name] is not None or names is version.changed
         )
-        output.facts(facts, f"#{version.number} {moment(version.at)} {version.kind}{': ' + values if values else ''}")
+        kind = f"{version.kind} in transaction {version.tx}" if version.tx else version.kind
+        output.facts(facts, f"#{version.number} {moment(version.at)} {kind}{': ' + values if values else ''}")
 
 
 def diff(
@@ -132,7 +138,7 @@ def export(
     at: At = "",
     where: Where = "",
     form: Annotated[
-        str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}; default: by the file's ending.")
+        str, typer.Option("--format", help="One of parquet, csv, jsonl, sqlite; default: by the file's ending.")
     ] = "",
     config: Config = Path(CONFIG_NAME),
     identity: Identity = "",
@@ -143,6 +149,9 @@ def export(
 
     Example: holdfast export orders.csv orders --where "tenant_id = 7"
     """
+    from holdfast.core.where import parse_where
+    from holdfast.operations.restore import Choice
+
     output = Output(as_json=as_json)
     vault = opened(config, identity, site)
     choice = Choice(tuple(collections or ()), parse_where(where) if where else None)
@@ -154,16 +163,26 @@ def export(
 
 def _show_collections(output: Output, vault: OpenVault, at: str) -> None:
     state = vault.state(at or None)
-    parts = [each.part for each in state.collections.values() if not each.part.dropped]
+    shown = [each for each in state.collections.values() if not each.part.dropped]
     if output.as_json:
-        for part in parts:
-            facts = {"name": part.collection, "rows": part.rows, "fingerprint": part.fingerprint}
+        for each in shown:
+            part, is_signed = each.part, each.until is None
+            facts = {"name": part.collection, "rows": part.rows if is_signed else None}
+            facts |= {"fingerprint": part.fingerprint if is_signed else None}
             columns = {column.name: column.type for column in part.schema.columns}
             output.facts(facts | {"key": part.schema.key, "columns": columns})
         return
     rows = [
-        (part.collection, amount(part.rows), ", ".join(part.schema.key) or "(none)", part.fingerprint[:16])
-        for part in parts
+        (
+            each.part.collection,
+            amount(each.part.rows) if each.until is None else "-",
+            ", ".join(each.part.schema.key) or "(none)",
+            each.part.fingerprint[:16] if each.until is None else "-",
+        )
+        for each in shown
     ]
     output.table(("collection", "records", "key", "fingerprint"), rows, right=(1,))
-    output.note(f"as of {moment(state.signed.clock)} (#{state.number})")
+    if state.until is None:
+        output.note(f"as of {moment(state.signed.clock)} (#{state.number})")
+    else:
+        output.note(f"as of an instant within #{state.number}: what changed in it is signed only as of its end")

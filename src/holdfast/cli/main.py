@@ -19,7 +19,7 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from holdfast.cli import keep, look, mend, setup
+from holdfast.cli import keep, live, look, mend, setup
 from holdfast.errors import HoldfastError, Interrupted
 
 __all__ = ["app", "run"]
@@ -32,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (setup, keep, look, mend):
+for module in (setup, keep, live, look, mend):
     module.register(app)
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from holdfast.assemble import CONFIG_NAME
 from holdfast.cli.options import At, Collections, Config, Identity, Json, Site, Where, opened
 from holdfast.cli.output import Output, amount, plural
+from holdfast.core.config import CONFIG_NAME
 from holdfast.core.policy import Ruling
-from holdfast.core.records import is_definition
-from holdfast.core.where import parse_where, render_key
 from holdfast.errors import Refused, Usage
-from holdfast.operations.proof import Compared
-from holdfast.operations.restore import Choice, RestoreDone
+
+if TYPE_CHECKING:
+    from holdfast.operations.proof import Compared
+    from holdfast.operations.restore import RestoreDone
 
 __all__ = ["differences_shown", "register"]
 
@@ -31,6 +31,9 @@ def register(app: typer.Typer) -> None:
 def restore(
     collections: Collections = None,
     at: At = "",
+    before_tx: Annotated[
+        str, typer.Option("--before-tx", metavar="ID", help="As it was just before this transaction of the source.")
+    ] = "",
     where: Where = "",
     to: Annotated[
         str, typer.Option(metavar="URL", help="A new place, such as sqlite:///new.db; default: the source.")
@@ -51,7 +54,14 @@ def restore(
 
     Example: holdfast restore orders --at 2026-03-01T09:00Z --plan
     """
+    from holdfast.api import BEFORE_TX
+    from holdfast.core.where import parse_where
+    from holdfast.operations.restore import Choice
+
     output = Output(as_json=as_json)
+    if at and before_tx:
+        raise Usage("--at and --before-tx name two moments", hint="give one of them")
+    at = f"{BEFORE_TX}{before_tx}" if before_tx else at
     if site and not to:
         raise Usage("--site needs --to: on a new machine there is no source", hint="add --to sqlite:///new.db")
     vault = opened(config, identity, site)
@@ -117,6 +127,8 @@ def differences_shown(output: Output, results: Any, records: int, words: tuple[s
 
 def _keys(compared: Compared, limit: int) -> dict[str, list[str]]:
     """The first keys of each kind of difference."""
+    from holdfast.core.where import render_key
+
     found: dict[str, list[str]] = {"missing": [], "added": [], "changed": []}
     for difference in compared.differences.read() if limit else ():
         room = limit - len(found[difference.kind])
@@ -148,6 +160,8 @@ def _plan_lines(done: RestoreDone) -> list[str]:
 
 
 def _deed_lines(done: RestoreDone) -> list[str]:
+    from holdfast.core.records import is_definition
+
     if done.applied is None:
         return []
     lines = [f"written: {plural(done.applied.written, 'record')}"]

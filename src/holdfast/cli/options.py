@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast import OpenVault, open_vault
+if TYPE_CHECKING:
+    from holdfast import OpenVault
 
 __all__ = ["At", "Collections", "Config", "Identity", "Json", "Site", "Where", "opened"]
 
@@ -38,5 +39,7 @@ Collections = Annotated[list[str] | None, typer.Argument(metavar="[COLLECTION]..
 
 def opened(config: Path, identity: str, sites: list[str] | None = None) -> OpenVault:
     """The vault of a command line."""
+    from holdfast import open_vault  # with all that opening a vault takes, once the command line is understood
+
     key = identity or os.environ.get("HOLDFAST_IDENTITY") or None
     return open_vault(config, identity=key, sites=sites or ())

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from holdfast.core.events import Progress as Step
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["Output", "amount", "bytes_text", "moment", "plural", "span"]
 
@@ -26,14 +26,25 @@ _WIDTH_MAX = 100_000
 
 
 class Output:
-    """One command's voice."""
+    """One command's voice. What draws on a terminal is loaded when there is something to draw."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self._out = Console(highlight=False, soft_wrap=True)
-        if not self._out.is_terminal:
-            self._out.width = _WIDTH_MAX
-        self._err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    @cached_property
+    def _out(self) -> Console:
+        from rich.console import Console
+
+        console = Console(highlight=False, soft_wrap=True)
+        if not console.is_terminal:
+            console.width = _WIDTH_MAX
+        return console
+
+    @cached_property
+    def _err(self) -> Console:
+        from rich.console import Console
+
+        return Console(stderr=True, highlight=False, soft_wrap=True)
 
     def facts(self, facts: Mapping[str, Any], *lines: str) -> None:
         """The result: `facts` as one JSON object, or the lines that say the same to a person."""
@@ -51,6 +62,8 @@ class Output:
         """A table for people; `right` names the columns of numbers. Nothing is cut: a table too wide for the terminal
         is shown row by row, one value a line.
         """
+        from rich.table import Table
+
         table = Table(box=None, header_style="bold", pad_edge=False)
         for number, heading in enumerate(headings):
             table.add_column(heading, justify="right" if number in right else "left", no_wrap=True)
@@ -75,6 +88,8 @@ class Output:
         if self.as_json:
             yield _emit_json
         elif self._err.is_terminal:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
             with Progress(
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                 console=self._err, transient=True,

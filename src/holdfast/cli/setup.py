@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from holdfast.assemble import CONFIG_NAME
-from holdfast.begin import Wishes, begin_project
 from holdfast.cli.options import Json
 from holdfast.cli.output import Output, plural
+from holdfast.core.config import CONFIG_NAME
 
 __all__ = ["register"]
 
@@ -35,6 +34,8 @@ def init(
 
     Example: holdfast init shop.db --site me=../usb-drive --site accountant=../accountant-share
     """
+    from holdfast.begin import Wishes, begin_project
+
     output = Output(as_json=as_json)
     wishes = Wishes(name=name, safe_owners=safe_owners, with_reader=reader, card=Path(card) if card else None)
     founded = begin_project(Path.cwd(), database, site, wishes)

@@ -18,7 +18,18 @@ from typing import Any
 from holdfast.core.policy import Policy
 from holdfast.errors import Usage
 
-__all__ = ["Config", "Policy", "SiteConfig", "SourceConfig", "VaultConfig", "parse_config", "render_config"]
+__all__ = [
+    "CONFIG_NAME",
+    "Config",
+    "Policy",
+    "SiteConfig",
+    "SourceConfig",
+    "VaultConfig",
+    "parse_config",
+    "render_config",
+]
+
+CONFIG_NAME = "holdfast.toml"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _IDENTITY = re.compile(r"[0-9a-f]{64}")

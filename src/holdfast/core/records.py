@@ -65,7 +65,7 @@ TYPES: Mapping[str, CanonicalType] = {
 }
 TYPE_BY_TAG: Mapping[int, CanonicalType] = {each.tag: each for each in TYPES.values()}
 MIXED = "mixed"
-_DEFINITIONS = ("sqlite:",)
+_DEFINITIONS = ("sqlite:", "postgres:")
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,8 +90,10 @@ def mend(vault: Vault, key: SigningKey | None, emit: Emit) -> HealReport:
     return report
 
 
-def standing(vault: Vault, policy: Policy, problems: tuple[str, ...] = ()) -> Standing:
-    """Judge the vault by the names at every site and by the journal. `problems` are the host's own findings."""
+def standing(vault: Vault, policy: Policy, problems: tuple[str, ...] = (), *, seen: datetime | None = None) -> Standing:
+    """Judge the vault by the names at every site and by the journal. `problems` are the host's own findings, `seen`
+    when it last saw that the source held nothing newer.
+    """
     report = judge(scan(vault.sites, vault.trusted, deep=False, emit=lambda _: None), now=vault.now())
     events = read_journal(vault)
     receipts = tuple(given(receipt) for receipt in vault.receipts())
@@ -101,7 +103,7 @@ def standing(vault: Vault, policy: Policy, problems: tuple[str, ...] = ()) -> St
     counted = [receipt for receipt in held if receipt.site in whole]
     last = last_by_kind(events)
     owners = {site.name: site.owner for site in vault.sites}
-    findings = (*problems, *_open_findings(report, last), *_staleness(head, policy, vault.now()))
+    findings = (*problems, *_open_findings(report, last), *_staleness(head, seen, policy, vault.now()))
     weighed = safety(counted, owners, policy, findings=findings)
     if any(each.kind in _SEVERE for each in report.all_findings):
         weighed = replace(weighed, color=Color.RED)
@@ -118,9 +120,9 @@ def standing(vault: Vault, policy: Policy, problems: tuple[str, ...] = ()) -> St
     )
 
 
-def _staleness(head: Signed | None, policy: Policy, now: datetime) -> list[str]:
+def _staleness(head: Signed | None, seen: datetime | None, policy: Policy, now: datetime) -> list[str]:
     """No news is not good news: a copy that stopped following says so."""
-    if head is None or now - head.clock <= timedelta(hours=policy.stale_hours):
+    if head is None or now - max(head.clock, seen or head.clock) <= timedelta(hours=policy.stale_hours):
         return []
     return [f"the newest commit is more than {policy.stale_hours} hours old"]
 

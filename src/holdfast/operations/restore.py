@@ -10,19 +10,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from holdfast.core.compare import Difference
-from holdfast.core.events import Progress
+from holdfast.core.events import Progress, Restored
 from holdfast.core.plan import CollectionDifferences, Plan, make_plan
 from holdfast.core.policy import Decision, PlanSummary, Policy, Ruling, decide
 from holdfast.core.ports import Applied, Created, Reader, View, Writer
 from holdfast.core.records import Collection, is_definition
 from holdfast.core.where import Condition
 from holdfast.errors import Usage
+from holdfast.operations.journal import commit_ref
 from holdfast.operations.proof import Compared, Narrowed, Proof, compare_views, proof_of, prove
 from holdfast.operations.scratch import SealedScratch
 from holdfast.operations.spool import DifferenceSpool
@@ -41,6 +43,7 @@ __all__ = [
     "proofs",
     "restore_live",
     "restore_new",
+    "restored",
     "vault_views",
 ]
 
@@ -190,6 +193,22 @@ def proofs(wanted: Mapping[str, VaultView], reader: Reader, scratch: SealedScrat
     return found
 
 
+def restored(state: State, target: str, done: RestoreDone, seconds: float, now: datetime) -> Restored:
+    """The event that puts a restore on record."""
+    plans = done.planned.plan.collections if done.planned else ()
+    return Restored(
+        at=now,
+        commit=commit_ref(state.signed.link),
+        target=target,
+        plan=done.planned.plan.id if done.planned else "",
+        inserts=sum(each.inserts for each in plans) if plans else (done.applied.written if done.applied else 0),
+        updates=sum(each.updates for each in plans),
+        deletes=sum(each.deletes for each in plans),
+        is_proven=done.is_proven,
+        seconds=seconds,
+    )
+
+
 class _Shown:
     """A view that is read ahead in a thread and tells how far it has come."""
 
@@ -209,6 +228,16 @@ class _Shown:
             yield batch
 
 
+# Of a table's own definitions those that may stand on other tables; of definitions of no table those it may stand on.
+_MAY_NEED_OTHERS = pa.array(["trigger", "view"])
+_NEEDED = pa.array([
+    "SCHEMA", "EXTENSION", "TYPE", "SHELL TYPE", "DOMAIN", "COLLATION",
+    "FUNCTION", "PROCEDURE", "AGGREGATE", "CAST", "OPERATOR", "OPERATOR CLASS",
+    "OPERATOR FAMILY", "SEQUENCE", "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY",
+    "TEXT SEARCH PARSER", "TEXT SEARCH TEMPLATE",
+])  # fmt: skip
+
+
 class OnlyOf:
     """Definitions narrowed to the tables that are wanted and what stands on nothing but them."""
 
@@ -226,8 +255,10 @@ class OnlyOf:
                 yield batch
                 continue
             is_wanted = pc.is_in(batch.column("table_name"), value_set=self._names)
-            stands_alone = pc.is_in(batch.column("type"), value_set=pa.array(["table", "index"]))
-            yield batch.filter(pc.and_(is_wanted, stands_alone))
+            may_need_others = pc.is_in(batch.column("type"), value_set=_MAY_NEED_OTHERS)
+            is_alone = pc.is_null(batch.column("table_name"))
+            is_needed = pc.is_in(batch.column("type"), value_set=_NEEDED)
+            yield batch.filter(pc.or_(pc.and_not(is_wanted, may_need_others), pc.and_(is_alone, is_needed)))
 
 
 def _narrowed(views: Mapping[str, View], choice: Choice) -> dict[str, View]:

@@ -1,0 +1,94 @@
+"""Living with a source: check what stands in the way of following it, and follow it."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from holdfast.cli.options import Config, Json, opened
+from holdfast.cli.output import Output, bytes_text, moment, plural, span
+from holdfast.core.config import CONFIG_NAME
+
+if TYPE_CHECKING:
+    from holdfast.operations.follow import Followed
+
+__all__ = ["register"]
+
+GAPS, REFUSED = 3, 5
+_Source = Annotated[str, typer.Argument(help="The source; default: the only one.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(short_help="Name what stands in the way of following a source.")(check)
+    app.command(short_help="Keep every change, seconds after it happens.")(follow)
+
+
+def check(source: _Source = "", config: Config = Path(CONFIG_NAME), as_json: Json = False) -> int:
+    """Name what stands in the way of following a source, each with the statement that mends it. Changes nothing.
+
+    Exits 5 if something keeps Holdfast from following it, 3 if something is only less than it could be.
+
+    Example: holdfast check
+    """
+    output = Output(as_json=as_json)
+    obstacles = opened(config, "").obstacles(source or None)
+    for each in obstacles:
+        facts = {"kind": each.kind, "fact": each.fact, "mend": each.mend, "is_blocking": each.is_blocking}
+        output.facts(facts, f"{'blocks' if each.is_blocking else 'note'}: {each.fact}", f"  mend: {each.mend}")
+    if not obstacles and not as_json:
+        output.facts({}, "nothing stands in the way")
+    return REFUSED if any(each.is_blocking for each in obstacles) else GAPS if obstacles else 0
+
+
+def follow(
+    source: _Source = "",
+    seconds: Annotated[float, typer.Option(min=0.2, max=3600, help="About how long changes wait for a commit.")] = 3.0,
+    once: Annotated[bool, typer.Option("--once", help="End as soon as nothing new is there.")] = False,
+    config: Config = Path(CONFIG_NAME),
+    as_json: Json = False,
+) -> None:
+    """Keep every change of a source, seconds after it happens, until interrupted. Needs no key that can decrypt.
+
+    Begins with a snapshot where it can't go on from the newest commit. Start it again at any time: it goes on where the
+    newest commit left off.
+
+    Example: holdfast follow
+    """
+    from holdfast.operations.follow import Watch
+
+    output = Output(as_json=as_json)
+    asked: list[int] = []
+    # An interrupt ends it between two commits; a second one at once.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda at, _frame: _stop(asked, at))
+    with output.progress() as emit:
+        watch = Watch(
+            seconds=seconds,
+            once=once,
+            stop=lambda: bool(asked),
+            emit=emit,
+            tell=lambda step: output.facts(step.to_json(), *_lines(step)),
+        )
+        opened(config, "").follow(watch, source or None)
+
+
+def _stop(asked: list[int], number: int) -> None:
+    if asked:
+        raise KeyboardInterrupt
+    asked.append(number)
+
+
+def _lines(step: Followed) -> list[str]:
+    kept = f", {bytes_text(step.behind)} of its log waiting" if step.behind else ""
+    if step.kind == "idle":
+        return []
+    if step.kind == "snapshot":
+        why = f" ({step.why})" if step.why else ""
+        return [f"#{step.commit} {moment(step.at)} snapshot{why}, at {step.position}"]
+    lag = f", {span(step.lag)} behind" if step.lag is not None else ""
+    told = f"{plural(step.changes, 'record')} in {plural(step.transactions, 'transaction')}"
+    return [f"#{step.commit} {moment(step.at)} {told}{lag}{kept}", *(f"  gap: {note}" for note in step.notes)]

@@ -1,0 +1,399 @@
+"""Follows a PostgreSQL database: snapshots with the position that belongs to them, and every change after.
+
+* Followed are logged tables whose records have a key that the log names (the primary key, or REPLICA IDENTITY FULL).
+  All others are read with each snapshot only, and no change of theirs is told: `unfollowed` names them.
+* A change that can't be told exactly is a break: another definition, TRUNCATE, a value beyond its column's type, a slot
+  that is gone, lost, moved on or of another server. Definitions that no row tells of are looked at between commits.
+* What an update left alone out of line is not in the log: `unsent` looks it up.
+"""
+
+from __future__ import annotations
+
+import queue
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+
+from holdfast.connectors.postgres.catalog import Catalog, Table, load_catalog
+from holdfast.connectors.postgres.connection import Connection, connect, translated
+from holdfast.connectors.postgres.marks import definition_marks
+from holdfast.connectors.postgres.pgoutput import INSERTED, UPDATED, Block, Relation, Truncate
+from holdfast.connectors.postgres.publication import candidates, publication_names, publication_statements, publish
+from holdfast.connectors.postgres.reader import PostgresReader
+from holdfast.connectors.postgres.replication import Stream, stream
+from holdfast.connectors.postgres.slot import Position, create_slot, drop_slot, examine, log_end, lsn_number, lsn_text
+from holdfast.connectors.postgres.unsent import Piece, Unsent
+from holdfast.connectors.postgres.values import Misfit, decode, decode_mixed
+from holdfast.core.feed import Break, Moved, Told
+from holdfast.core.ports import Snapshot
+from holdfast.core.records import MIXED, Schema
+from holdfast.errors import HoldfastError, Unreachable, Usage
+
+__all__ = ["PostgresChanges", "is_followed", "parse_position"]
+
+_POSITION = re.compile(r"LSN ([0-9A-F]+/[0-9A-F]+), timeline ([0-9]+), system ([0-9]+)(?:, definitions [0-9a-f]{16})?")
+_OTHER_MARKS = "tables, partitions or publications were altered in a way of which no row in the log tells"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_WINDOW_BYTES = 64 << 20
+_LOOK_SECONDS = 5.0
+_WAITING = 2
+_BUSY_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Baseline:
+    snapshot: Snapshot
+    position: str
+
+
+class PostgresChanges:
+    """A PostgreSQL database whose changes can be followed, through a slot and publications of this name."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url = url
+        self._name = name
+
+    @contextmanager
+    def baseline(self) -> Iterator[_Baseline]:
+        """See `ChangeSource.baseline`. The old slot is dropped first: from here on a snapshot replaces what it kept."""
+        with connect(self._url) as connection:
+            # All tables, as `check` says: who may not publish can have it done by the owner of the tables.
+            publish(connection, self._name, candidates(connection))
+            _drop_slot(connection, self._name)
+        with (
+            create_slot(self._url, self._name) as made,
+            PostgresReader(self._url).snapshot(on=made.snapshot, lsn=lsn_text(made.position.lsn)) as snapshot,
+        ):
+            with connect(self._url) as connection:
+                marks = definition_marks(connection, self._name, made.snapshot)
+            yield _Baseline(snapshot, f"{made.position}, definitions {marks}")
+
+    @contextmanager
+    def feed(self, position: str, schemas: Mapping[str, Schema], since: datetime | None = None) -> Iterator[_Feed]:
+        """See `ChangeSource.feed`."""
+        start = parse_position(position)
+        with connect(self._url) as connection:
+            marks = definition_marks(connection, self._name)
+            with connect(self._url, replication=True) as replication:
+                finding = examine(replication, self._name, start)
+            why = finding.fact if finding else _difference(load_catalog(connection), schemas)
+            if not why and publication_statements(connection, self._name, candidates(connection)):
+                why = "the publications no longer send every change of every table"
+            if not why and not position.endswith(f", definitions {marks}"):
+                why = _OTHER_MARKS
+            if why:
+                yield _Feed(None, connection, schemas, start, why)
+                return
+            with stream(self._url, self._name, publication_names(self._name), start) as changes:
+                feed = _Feed(changes, connection, schemas, start, "")
+                feed.marks = self._name, marks
+                if since is not None:
+                    feed.moment((since - _EPOCH) // timedelta(microseconds=1))
+                try:
+                    yield feed
+                finally:
+                    feed.close()
+
+
+class _Feed:
+    """Changes read ahead in a thread. See `ChangeFeed`."""
+
+    def __init__(
+        self, changes: Stream | None, connection: Connection, schemas: Mapping[str, Schema], start: Position, why: str
+    ) -> None:
+        self._changes = changes
+        self._connection = connection
+        self._schemas = schemas
+        self._start = start
+        self._why = why
+        self._confirmed = self._reached = start.lsn
+        self._goal = log_end(connection)
+        self._looked = time.monotonic()
+        self._tables: dict[tuple[str, str], Table] = {}
+        self.marks = "", ""  # the name of the publications, and the digest of all that no row tells of
+        self._latest = 0  # the greatest commit time so far, in microseconds since 1970
+        self._stop = threading.Event()
+        self._blocks: queue.Queue[Block | HoldfastError] = queue.Queue(_WAITING)
+        self._thread = threading.Thread(target=self._read_ahead, name="holdfast-changes", daemon=True)
+        if changes is not None:
+            self._learn(load_catalog(connection))
+            self._thread.start()
+
+    def close(self) -> None:
+        """Stop reading ahead."""
+        self._stop.set()
+        while self._thread.is_alive():
+            with_room = not self._blocks.empty()
+            if with_room:
+                self._blocks.get_nowait()
+            self._thread.join(0.05)
+
+    @property
+    def is_caught_up(self) -> bool:
+        """See `ChangeFeed.is_caught_up`."""
+        return self._reached >= self._goal
+
+    @property
+    def unfollowed(self) -> Mapping[str, str]:
+        """See `ChangeFeed.unfollowed`."""
+        tables = {table.collection: table for table in self._tables.values()}
+        return {name: why for name in self._schemas if name in tables and (why := _why_not(tables[name]))}
+
+    @property
+    def behind(self) -> int | None:
+        """How many bytes of its log the server keeps beyond what is confirmed."""
+        with translated("the log's position"):
+            row = self._connection.execute("SELECT pg_catalog.pg_current_wal_lsn()::text").fetchone()
+        return max(0, lsn_number(str(row[0])) - self._confirmed) if row else None
+
+    def confirm(self, position: str) -> None:
+        """See `ChangeFeed.confirm`."""
+        self._confirmed = parse_position(position).lsn
+        if self._changes is not None:
+            self._changes.confirm(self._confirmed)
+
+    def read(self, seconds: float) -> Iterator[Told | Moved | Break]:
+        """See `ChangeFeed.read`. A window ends between transactions, sooner when it has become large."""
+        if self._why or self._changes is None:
+            yield Break(self._why)
+            return
+        window = _Window(self)
+        deadline = time.monotonic() + seconds
+        try:
+            while not window.is_between or (not window.is_full and time.monotonic() < deadline):
+                block = self._next(max(deadline - time.monotonic(), 0.05))
+                if block is not None:
+                    yield from window.take(block)
+            yield from self._settle(window)
+            self._look()
+        except _Broken as broken:
+            self._why = broken.why
+            yield Break(broken.why, broken.collections)
+            return
+        self._reached = max(window.end_lsn, self._reached)
+        if not self.is_caught_up:
+            self._changes.ask()
+        position = Position(self._reached, self._start.system, self._start.timeline)
+        until = _EPOCH + timedelta(microseconds=self._latest) if window.transactions else None
+        yield Moved(f"{position}, definitions {self.marks[1]}", until, window.transactions, tuple(window.notes))
+
+    def _settle(self, window: _Window) -> Iterator[Told]:
+        """Look up what updates left unsent, reading on until what was found is known to be of this moment."""
+        assert self._changes is not None
+        while window.unsent.is_waiting:
+            mark = window.unsent.look_up(self._connection)
+            self._changes.ask()
+            while window.end_lsn < mark or not window.is_between:
+                block = self._next(1.0)
+                if block is None:
+                    self._changes.ask()
+                else:
+                    yield from window.take(block)
+            window.unsent.settle()
+        for piece in window.unsent.pieces():
+            yield self.told(piece)
+        window.notes += window.unsent.notes
+
+    def _next(self, seconds: float) -> Block | None:
+        try:
+            found = self._blocks.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        if isinstance(found, HoldfastError):
+            raise found
+        return found
+
+    def _read_ahead(self) -> None:
+        assert self._changes is not None
+        try:
+            for block in self._changes.blocks(self._stop):
+                self._put(block)
+        except HoldfastError as error:
+            self._put(error)
+
+    def _put(self, item: Block | HoldfastError) -> None:
+        while not self._stop.is_set():
+            try:
+                self._blocks.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+            return
+
+    def _look(self) -> None:
+        """A definition can change without a row that tells: look at the catalog now and then."""
+        if time.monotonic() - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        catalog = load_catalog(self._connection)
+        why = _difference(catalog, self._schemas)
+        if not why and definition_marks(self._connection, self.marks[0]) != self.marks[1]:
+            why = _OTHER_MARKS
+        if why:
+            raise _Broken(why)
+        self._learn(catalog)
+
+    def _learn(self, catalog: Catalog) -> None:
+        self._tables = {(table.schema, table.name): table for table in catalog.tables.values()}
+
+    def table_of(self, relation: Relation) -> Table:
+        """The table of a relation message. Raises a break if it is not what the vault holds."""
+        table = self._tables.get((relation.schema, relation.name))
+        if table is None or table.collection not in self._schemas:
+            raise _Broken(f"{relation.schema}.{relation.name} is new")
+        schema = self._schemas[table.collection]
+        named = {column.name for column in relation.columns if column.is_identity}
+        if is_followed(table) and not {*table.key} <= named:
+            raise _Broken("the log no longer names its key", (table.collection,))
+        types = {column.name: column.type_oid for column in table.stored}
+        if {column.name: column.type_oid for column in relation.columns} != types or {*types} != {*schema.names}:
+            raise _Broken("its definition changed", (table.collection,))
+        return table
+
+    def moment(self, committed: int) -> int:
+        """The time of a transaction, never before the one before it."""
+        self._latest = max(self._latest, committed)
+        return self._latest
+
+    def told(self, piece: Piece) -> Told:
+        """A piece in canonical types."""
+        name, changes = piece.table.collection, piece.changes
+        schema = self._schemas[name]
+        places = {column.name: number for number, column in enumerate(changes.relation.columns)}
+        kinds = {column.name: column.kind for column in piece.table.stored}
+        columns = []
+        for column in schema.columns:
+            texts = changes.column(places[column.name])
+            try:
+                if column.type == MIXED:
+                    columns.append(decode_mixed(texts, kinds[column.name]))
+                else:
+                    columns.append(decode(texts, column.type))
+            except Misfit as misfit:
+                raise _Broken(f"column {column.name}: {misfit}", (name,)) from misfit
+        rows = pa.RecordBatch.from_arrays(columns, schema=schema.arrow())
+        ops = pa.array([_OPS.get(kind, 3) for kind in changes.kinds], pa.int8())
+        owners = pa.array(changes.owners, pa.uint32())
+        return Told(
+            name,
+            rows,
+            ops,
+            pa.array(piece.at, pa.timestamp("us", tz="UTC")).take(owners),
+            pa.array(piece.tx, pa.string()).take(owners),
+            pa.array(piece.order, pa.int64()).take(owners),
+        )
+
+
+class _Window:
+    """What was read since the last commit: whole transactions, counted."""
+
+    def __init__(self, feed: _Feed) -> None:
+        self._feed = feed
+        self._bytes = 0
+        self._last_commit = -1
+        self.unsent = Unsent()
+        self.transactions = 0
+        self.end_lsn = 0
+        self.is_between = True
+        self.notes: list[str] = []
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a commit is due for size."""
+        return self._bytes >= _WINDOW_BYTES
+
+    def take(self, block: Block) -> Iterator[Told]:
+        """Number a block's transactions and hand out what is complete."""
+        at, tx, order = [], [], []
+        for each in block.transactions:
+            if each.commit_lsn != self._last_commit:
+                self.transactions += 1
+                self._last_commit = each.commit_lsn
+            at.append(self._feed.moment(each.committed))
+            tx.append(str(each.xid))
+            order.append(self.transactions)
+        for part in block.parts:
+            if isinstance(part, Truncate):
+                tables = [self._feed.table_of(each) for each in part.relations]
+                if names := tuple(table.collection for table in tables if is_followed(table)):
+                    raise _Broken("emptied by TRUNCATE", names)
+                continue
+            piece = Piece(self._feed.table_of(part.relation), part, at, tx, order)
+            if is_followed(piece.table) and not self.unsent.holds(piece):
+                yield self._feed.told(piece)
+        self._bytes += block.size
+        self.is_between = block.is_last
+        self.end_lsn = max(self.end_lsn, block.end_lsn)
+
+
+class _Broken(Exception):
+    """What comes next can't be told exactly."""
+
+    def __init__(self, why: str, collections: tuple[str, ...] = ()) -> None:
+        super().__init__(why)
+        self.why = why
+        self.collections = collections
+
+
+def is_followed(table: Table) -> bool:
+    """Whether every change of the table's records is in the log, each under the record's key."""
+    return not _why_not(table)
+
+
+def _why_not(table: Table) -> str:
+    """Why changes of the table can't be followed, if so."""
+    if not table.is_readable:
+        return table.refusal
+    if not table.is_logged:
+        return "it is unlogged: its changes are in no log"
+    if not table.key:
+        return "it has no key: equal records can't be told apart"
+    if not {*table.key} <= {*table.identity_columns}:
+        return "the log does not name its key: see holdfast check for its replica identity"
+    return ""
+
+
+def parse_position(text: str) -> Position:
+    """The position that `str(Position)` wrote. Raises Usage."""
+    found = _POSITION.fullmatch(text)
+    if found is None:
+        raise Usage(f"{text!r} is no position in the log of a PostgreSQL server", hint="follow anew")
+    return Position(lsn_number(found[1]), found[3], int(found[2]))
+
+
+def _drop_slot(connection: Connection, name: str) -> None:
+    """Drop the slot; a reader of it who has just left may hold it for a moment."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            drop_slot(connection, name)
+        except Unreachable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _difference(catalog: Catalog, schemas: Mapping[str, Schema]) -> str:
+    """How the tables differ from what the vault holds, in words."""
+    tables = {name: table for name, table in catalog.tables.items() if table.is_readable}
+    new = sorted({*tables} - {*schemas})
+    gone = sorted(name for name in {*schemas} - {*catalog.tables} if not name.startswith("postgres:"))
+    for what, names in (("new", new), ("gone", gone)):
+        if names:
+            return f"{what}: {', '.join(names[:5])}"
+    for name, table in sorted(tables.items()):
+        schema = schemas[name]
+        now = [(column.name, column.declared) for column in table.stored]
+        if now != [(column.name, column.declared) for column in schema.columns] or table.key != schema.key:
+            return f"the definition of {name} changed"
+    return ""
+
+
+_OPS = {INSERTED: 1, UPDATED: 2}

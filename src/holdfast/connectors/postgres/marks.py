@@ -1,0 +1,50 @@
+"""Whether anything happened to the published tables that no row of the stream tells of.
+
+Not told are: rows that come and go with partitions (attached, detached, dropped, emptied one by one), values that
+ALTER TABLE computes anew, and whatever happens to a table while it is not in the publications, to them, or to the key that the log names. Each leaves
+a trace in the catalog, and one digest holds all traces: it differs too after some things that alter no record, such as
+VACUUM FULL of a partition or another default of a column.
+"""
+
+from __future__ import annotations
+
+from holdfast.connectors.postgres.connection import Connection, translated
+from holdfast.connectors.postgres.publication import publication_names
+
+__all__ = ["definition_marks"]
+
+
+def definition_marks(connection: Connection, name: str, snapshot: str = "") -> str:
+    """The digest of all traces now, or at an exported snapshot; 16 hexadecimal digits."""
+    with translated("the catalog"), connection.transaction():
+        if snapshot:
+            connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'".encode())
+        row = connection.execute(_MARKS, [list(publication_names(name))]).fetchone()
+    assert row
+    return str(row[0])[:16]
+
+
+# A row of the catalog that is written anew has another xmin. Storage is looked at for partitions only: TRUNCATE of one
+# is not told where its parent speaks for it, that of any other table is.
+_MARKS = b"""
+WITH publications AS (SELECT oid, xmin FROM pg_catalog.pg_publication WHERE pubname = ANY(%s)),
+members AS (
+    SELECT r.oid, r.prrelid, r.xmin FROM pg_catalog.pg_publication_rel r JOIN publications p ON p.oid = r.prpubid),
+tables AS (
+    SELECT prrelid AS oid FROM members
+    UNION SELECT t.relid::oid FROM members CROSS JOIN LATERAL pg_catalog.pg_partition_tree(prrelid) t),
+facts AS (
+    SELECT concat_ws(' ', 'publication', oid, xmin) AS fact FROM publications
+    UNION ALL SELECT concat_ws(' ', 'member', oid, xmin) FROM members
+    UNION ALL SELECT concat_ws(' ', 'column', a.attrelid, a.attnum, a.xmin)
+        FROM pg_catalog.pg_attribute a JOIN tables ON tables.oid = a.attrelid WHERE a.attnum > 0
+    UNION ALL SELECT concat_ws(' ', 'table', c.oid, c.relreplident, c.relpersistence)
+        FROM pg_catalog.pg_class c JOIN tables ON tables.oid = c.oid
+    UNION ALL SELECT concat_ws(' ', 'key', i.indrelid, i.indkey, i.indisprimary, i.indisreplident, i.indisvalid)
+        FROM pg_catalog.pg_index i JOIN tables ON tables.oid = i.indrelid WHERE i.indisunique
+    UNION ALL SELECT concat_ws(' ', 'partition', i.inhrelid, i.inhparent, i.xmin, c.relfilenode)
+        FROM pg_catalog.pg_inherits i JOIN tables ON tables.oid = i.inhrelid
+        JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid)
+SELECT pg_catalog.md5(coalesce(string_agg(fact, ',' ORDER BY fact COLLATE "C"), '')) FROM facts
+"""

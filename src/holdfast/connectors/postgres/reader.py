@@ -1,0 +1,160 @@
+"""Reads a PostgreSQL database as of one moment while its users go on writing.
+
+* Everything comes from one exported snapshot, through one connection unless several readers are at work.
+* Every value is exact: see `proof` for types, `values` for how PostgreSQL's text becomes canonical.
+* A role that may do no more than SELECT is enough. What it may not read is a gap with the statement that mends it.
+* While a snapshot is open no table it reads can be altered or truncated; reading and writing rows never wait.
+
+    >>> with PostgresReader("postgresql://localhost/shop").snapshot() as snapshot:            # doctest: +SKIP
+    ...     [view.name for view in map(snapshot.read, snapshot.collections)]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from types import MappingProxyType
+
+import pyarrow as pa
+
+from holdfast.connectors.postgres.catalog import Catalog
+from holdfast.connectors.postgres.connection import shown, translated
+from holdfast.connectors.postgres.definitions import (
+    SCHEMA,
+    SCHEMA_SCHEMA,
+    SEQUENCE,
+    SEQUENCE_SCHEMA,
+    schema_records,
+    sequence_records,
+)
+from holdfast.connectors.postgres.lanes import Held, Lanes, hold
+from holdfast.connectors.postgres.order import key_order
+from holdfast.connectors.postgres.proof import Proof, declared_schema, prove
+from holdfast.connectors.postgres.tables import TableView
+from holdfast.core.ports import View
+from holdfast.core.records import Collection, Schema
+from holdfast.errors import Refused, Unsupported, Usage
+
+__all__ = ["PostgresReader", "PostgresSnapshot"]
+
+
+class PostgresReader:
+    """A PostgreSQL database that can be read. Nothing in it is ever written."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @contextmanager
+    def snapshot(
+        self, known: Mapping[str, Schema] = MappingProxyType({}), *, on: str = "", lsn: str = ""
+    ) -> Iterator[PostgresSnapshot]:
+        """Open one consistent snapshot: of now, or the one exported as *on*, which is the state at exactly *lsn*.
+
+        `known` spares a scan of what had its ordinary type before. See `Reader.snapshot`.
+        Raises Unreachable (no answer, locked for too long), Refused (who we are is denied) or Damaged.
+        """
+        held = hold(self._url, on)
+        if lsn:
+            held.lsn = lsn
+        lanes = Lanes(self._url, held)
+        try:
+            yield PostgresSnapshot(self._url, held, lanes, known)
+        finally:
+            lanes.close()
+
+
+class PostgresSnapshot:
+    """One moment of a database. `export` is the name under which other connections join it while it is open.
+
+    `lsn` is where the log stood: exactly at the snapshot if that was exported with a slot; otherwise just before it.
+    """
+
+    def __init__(self, url: str, held: Held, lanes: Lanes, known: Mapping[str, Schema]) -> None:
+        self.taken = datetime.now(UTC)
+        self.lsn = held.lsn
+        self.export = held.export
+        self.catalog: Catalog = held.catalog
+        self._url = url
+        self._lanes = lanes
+        self._known = known
+        self._views: dict[str, _RecordsView | TableView] = {}
+
+    @property
+    def position(self) -> str:
+        """Where in which server's log this moment lies."""
+        server = self.catalog.server
+        timeline = f", timeline {server.timeline}" if server.timeline else ""
+        system = f", system {server.system_identifier}" if server.system_identifier else ""
+        return f"LSN {self.lsn}{timeline}{system}"
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """All tables and the definitions, in order."""
+        return tuple(sorted({SCHEMA, SEQUENCE, *self.catalog.tables}))
+
+    def collection(self, name: str) -> Collection:
+        """A collection with its schema; a table's is proven on its rows where its types need that."""
+        if name not in self.names:
+            raise Usage(f"{shown(self._url)} has no collection {name}", hint="look at what it has")
+        if name not in self._views:
+            self._views[name] = self._view(name)
+        return self._views[name].collection
+
+    @property
+    def collections(self) -> tuple[Collection, ...]:
+        """All of them, by name."""
+        return tuple(self.collection(name) for name in self.names)
+
+    def read(self, collection: Collection) -> View:
+        """The live view of one of `collections`."""
+        self.collection(collection.name)
+        return self._views[collection.name]
+
+    def _view(self, name: str) -> _RecordsView | TableView:
+        if name == SCHEMA:
+            collection = Collection(SCHEMA, SCHEMA_SCHEMA, self.catalog.not_covered)
+            return _RecordsView(collection, lambda: schema_records(self._url, self.export))
+        if name == SEQUENCE:
+            return _RecordsView(Collection(SEQUENCE, SEQUENCE_SCHEMA), self._sequences)
+        table = self.catalog.tables[name]
+        encoding = self.catalog.encoding
+        proof, order = Proof(declared_schema(table, encoding)), ""
+        if table.is_readable:
+            with translated(name), self._lanes.lane() as connection:
+                proof = prove(connection, table, encoding, self._known.get(name))
+                order = key_order(connection, table, proof.schema)
+        return TableView(self._lanes, table, proof, order, is_raw=encoding == "SQL_ASCII")
+
+    def _sequences(self) -> pa.RecordBatch:
+        with translated(SEQUENCE), self._lanes.lane() as connection:
+            return sequence_records(connection)
+
+
+@dataclass(frozen=True, slots=True)
+class _RecordsView:
+    """Definitions, which are few: made when they are asked for. A right that is missing is a gap, not the end."""
+
+    collection: Collection
+    make: Callable[[], pa.RecordBatch]
+
+    @property
+    def name(self) -> str:
+        return self.collection.name
+
+    @property
+    def schema(self) -> Schema:
+        return self.collection.schema
+
+    @property
+    def ordered(self) -> bool:
+        return False
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        try:
+            batch = self.make()
+        except Refused as error:
+            raise Unsupported(error.message, hint=error.hint) from error
+        yield batch

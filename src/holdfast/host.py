@@ -1,0 +1,59 @@
+"""What this host remembers of its own work: the commit it wrote last, and how its follower fares."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from holdfast.errors import Damaged, Unreachable
+from holdfast.vault.format import Link
+
+__all__ = ["Memory", "memory_of"]
+
+_SILENT_SECONDS = 60.0
+_SILENT_TIMES = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The commit that this host wrote last, if any; what is wrong; the last word of a follower, if there was one."""
+
+    own: Link | None = None
+    problem: str = ""
+    following: dict[str, Any] | None = None
+
+    @property
+    def followed_at(self) -> datetime | None:
+        """When the follower last saw that nothing newer was at the source, or kept what was."""
+        return datetime.fromisoformat(self.following["at"]) if self.following else None
+
+    def silence(self, now: datetime, head_at: datetime | None) -> str:
+        """That the follower went silent, in words; nothing if it did not, or a capture came after it."""
+        at = self.followed_at
+        if at is None or self.following is None or (head_at is not None and head_at > at):
+            return ""
+        patience = max(_SILENT_SECONDS, _SILENT_TIMES * float(self.following.get("seconds") or 0))
+        if (now - at).total_seconds() <= patience:
+            return ""
+        return f"the follower has been silent since {at.isoformat(timespec='seconds')}: run holdfast follow"
+
+
+def memory_of(state: Path) -> Memory:
+    """What the host's folder tells. Looking needs none of it whole, and disturbs nobody who writes there."""
+    from holdfast.state.index import Index
+    from holdfast.state.remembered import FOLLOWING
+
+    if not (state / "state.db").exists():
+        return Memory()
+    try:
+        with Index.open(state, read_only=True) as index:
+            stream, told = index.stream(), index.recall(FOLLOWING)
+    except Damaged as err:
+        return Memory(problem=f"this host's index is damaged, holdfast reindex makes it anew: {err.message}")
+    except Unreachable as err:
+        return Memory(problem=f"this host's memory can't be read just now: {err.message}")
+    own = None if stream is None else Link(stream.id, stream.sequence, stream.head)
+    return Memory(own, following=json.loads(told) if told else None)
