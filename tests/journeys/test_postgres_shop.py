@@ -28,7 +28,8 @@ def shop(postgres: Database, holdfast: Holdfast) -> Database:
         "CREATE TABLE told (what text)",
         "CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN INSERT INTO told VALUES (NEW.id::text); RETURN NEW; END $$",
-        "INSERT INTO customers (name, joined) SELECT 'Person ' || g, date '2024-01-01' + g FROM generate_series(1, 50) g",
+        "INSERT INTO customers (name, joined)"
+        " SELECT 'Person ' || g, date '2024-01-01' + g FROM generate_series(1, 50) g",
         "INSERT INTO orders (customer, total, at, extra) SELECT 1 + g % 50, g / 4.0, '2026-01-01'::timestamptz"
         " + g * interval '1 hour', jsonb_build_object('n', g) FROM generate_series(1, 300) g",
         "INSERT INTO seen SELECT '/home' FROM generate_series(1, 5)",

@@ -61,8 +61,9 @@ def test_one_record_is_found_as_it_is_in_its_commit(office: Office) -> None:
     assert found == [["a", "a"], ["b", "b"], ["c", None]]
 
 
-def test_deltas_that_outgrow_their_base_bring_a_new_one(office: Office) -> None:
+def test_deltas_that_outgrow_their_base_bring_a_new_one(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table that was nearly empty when it was first captured is not read through deltas for ever."""
+    monkeypatch.setattr(take, "_DELTA_ROWS_MIN", 65_536)
     office.capture()
     office.shop.tables["orders"] = orders(*range(70_000))
     office.capture()

@@ -15,7 +15,7 @@ from holdfast.core.canonical import key_bytes
 from holdfast.core.records import Column, Schema
 from holdfast.vault.latest import Changes as Told
 from holdfast.vault.latest import Until, latest
-from holdfast.vault.merge import DELETE, INSERT, UPDATE, merged
+from holdfast.vault.merge import DELETE, INSERT, UPDATE, folded, merged
 from tests.core.shapes import batch_of, stream
 
 SCHEMA = Schema((Column("id", "int"), Column("note", "text")), key=("id",))
@@ -173,3 +173,12 @@ def test_a_key_that_goes_on_in_the_next_batch_counts_once(cuts: tuple[int, ...])
     assert read_latest({1: "old"}, steps, cuts, None) == [(1, "b"), (2, "")]
     assert read_latest({1: "old"}, steps, cuts, Until(before=2)) == []
     assert read_latest({1: "old"}, steps, cuts, Until(before=0)) == [(1, "old")]
+
+
+@given(st.dictionaries(IDS, NOTES), st.lists(CHANGES, max_size=5), st.integers(0, 5))
+def test_small_deltas_read_as_one_give_the_same_view(base: Notes, deltas: list[Changes], first: int) -> None:
+    """However many deltas are folded into one before, the view is that of each by itself, deletions among them."""
+    together, alone = deltas[:first], deltas[first:]
+    streams = [folded([delta_of(changes, ()) for changes in together]), *(delta_of(changes, ()) for changes in alone)]
+    found = [row for rows in merged(base_of(base, ()), streams) for row in rows.batch.to_pylist()]
+    assert [(row["id"], row["note"]) for row in found] == sorted(overlaid(base, deltas).items())

@@ -25,7 +25,7 @@ from holdfast.errors import Damaged, Unreachable
 from holdfast.operations.changes import Ledger, Pass
 from holdfast.operations.commits import Hand, Work, Written
 from holdfast.operations.scratch import SealedScratch, sealed_scratch
-from holdfast.operations.take import EPOCH, Take, Taken, outcome_of
+from holdfast.operations.take import EPOCH, Take, Taken, is_due, outcome_of
 from holdfast.operations.told import Window
 from holdfast.operations.touched import touched_rows
 from holdfast.state.index import Index
@@ -37,12 +37,12 @@ from holdfast.vault.keys import epoch_id
 from holdfast.vault.signing import SigningKey
 from holdfast.vault.upload import Upload
 from holdfast.vault.vault import Vault
+from holdfast.vault.view import TOGETHER_BYTES
 
 __all__ = ["Followed", "Watch", "follow"]
 
 _POSITIONS = "positions"
-# Beyond so many commits of changes a new base reads better than it would with them.
-_DELTAS_MAX = 5_000
+_LIGHT_MIN = 10 << 10  # what a delta counts at least: each has to be opened
 _WAIT_SECONDS_MAX = 60.0
 _LOOK_SECONDS = 30.0
 
@@ -114,6 +114,7 @@ class _Follower:
         self._watch = watch
         self._until: datetime | None = None  # the source's time of the newest transaction told
         self._look_at = 0.0
+        self._light: dict[str, int] = {}  # bytes of small deltas that don't make a full one yet
         self._untold: dict[str, str] = {}  # collections that are not followed, until a commit has said so
 
     def run(self) -> None:
@@ -216,10 +217,7 @@ class _Follower:
         return windows[name]
 
     def _is_due(self) -> bool:
-        return any(
-            each.deltas >= _DELTAS_MAX or each.delta_rows > max(each.base_rows, 1 << 20)
-            for each in self._index.collections()
-        )
+        return any(map(is_due, self._index.collections()))
 
     def _keep(self, windows: Mapping[str, Window], moved: Moved, feed: ChangeFeed) -> None:
         """Make a commit of the changes, if there are any, and let the source forget them."""
@@ -269,11 +267,16 @@ class _Follower:
             rows=ledger.rows,
             fingerprint=fingerprint(schema.key, schema.names, ledger.rows, buckets),
             delta_rows=known.delta_rows + sum(ref.rows for ref in refs),
-            deltas=known.deltas + 1,
+            deltas=known.deltas + self._weighed(name, sum(ref.size for ref in refs)),
         )
         counts = Counts(new=ledger.new, changed=ledger.changed, gone=ledger.gone)
         part = _part(state, moved, counts, "changes")
         return Taken(kept, msgspec.structs.replace(part, segments=refs), state, outcome_of(part, ()))
+
+    def _weighed(self, name: str, size: int) -> int:
+        """How many deltas more a reader will meet: it reads small ones as one, as many as fit together."""
+        full, self._light[name] = divmod(self._light.get(name, 0) + max(size, _LIGHT_MIN), TOGETHER_BYTES)
+        return full
 
     def _gap(self, name: str, why: str, moved: Moved) -> Taken:
         """A collection that stays as the last snapshot found it, and says so."""

@@ -28,11 +28,12 @@ from holdfast.vault.keys import epoch_id, new_epoch
 from holdfast.vault.upload import Upload
 from holdfast.vault.vault import Vault
 
-__all__ = ["EPOCH", "CollectionCapture", "Take", "Taken", "outcome_of"]
+__all__ = ["EPOCH", "CollectionCapture", "Take", "Taken", "is_due", "outcome_of"]
 
 Emit = Callable[[Progress], None]
 _Kind = Literal["base", "delta", "same"]
 _DELTAS_MAX = 200
+_DELTA_ROWS_MIN = 1 << 20
 EPOCH = "epoch of "
 
 
@@ -139,7 +140,7 @@ class Take:
         if why is not None:
             return self._unread(snapshot, collection, known, place, why)
         name, schema = collection.name, collection.schema
-        is_base = known is None or not _continues(known.schema, schema) or _is_due(known)
+        is_base = known is None or not _continues(known.schema, schema) or is_due(known)
         passed = self._pass(collection, stream, known, is_base=is_base)
         state = _state(name, schema, known, place, passed)
         part = msgspec.structs.replace(
@@ -256,9 +257,9 @@ def _continues(before: Schema, after: Schema) -> bool:
     return compatible(before, after) and set(before.names) <= set(after.names)
 
 
-def _is_due(known: CollectionState) -> bool:
+def is_due(known: CollectionState) -> bool:
     """Whether deltas have become so many, or so large against their base, that a new base reads and stores better."""
-    return known.deltas >= _DELTAS_MAX or known.delta_rows > max(known.base_rows // 2, 65_536)
+    return known.deltas >= _DELTAS_MAX or known.delta_rows > max(known.base_rows // 2, _DELTA_ROWS_MIN)
 
 
 def _part(snapshot: Snapshot, state: CollectionState, kind: _Kind) -> Part:

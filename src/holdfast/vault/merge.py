@@ -1,6 +1,7 @@
 """One view out of a base and the deltas on it: streaming, in key order, the latest change of a key wins.
 
-Memory holds one batch of the base and of each delta; the capture's generation policy bounds their number.
+Memory holds one batch of the base and of each delta; the capture's generation policy bounds their number. Many small
+deltas become one before (`folded`), which memory holds whole.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = [
     "SYSTEM_PREFIX",
     "TX_COLUMN",
     "UPDATE",
+    "folded",
     "merged",
 ]
 
@@ -54,6 +56,18 @@ def merged(base: Iterator[Keyed], deltas: Sequence[Iterator[tuple[Keyed, pa.Arra
                 yield result
 
 
+def folded(deltas: Sequence[Iterator[tuple[Keyed, pa.Array]]]) -> Iterator[tuple[Keyed, pa.Array]]:
+    """Small deltas, oldest first, as one: of each key the last row, deletions among them. Memory holds all of it."""
+    parts = [(rank, rows, ops) for rank, delta in enumerate(deltas) for rows, ops in delta if len(ops)]
+    if not parts:
+        return
+    keys = pa.concat_arrays([rows.keys for _, rows, _ in parts])
+    ranks = pa.concat_arrays([pa.repeat(pa.scalar(rank, pa.int32()), len(ops)) for rank, _, ops in parts])
+    last = _last_of_each(keys, ranks)
+    batch = pa.concat_batches([rows.batch for _, rows, _ in parts]).take(last)
+    yield Keyed(keys.take(last), batch), pa.concat_arrays([ops for _, _, ops in parts]).take(last)
+
+
 def _with_op(delta: Iterator[tuple[Keyed, pa.Array]]) -> Iterator[Keyed]:
     for rows, ops in delta:
         yield Keyed(rows.keys, rows.batch.append_column(OP_COLUMN, ops))
@@ -64,15 +78,20 @@ def _overlaid(present: Sequence[tuple[int, Keyed]]) -> Keyed:
     keys = pa.concat_arrays([rows.keys for _, rows in present])
     ranks = pa.concat_arrays([pa.repeat(pa.scalar(rank, pa.int32()), len(rows.keys)) for rank, rows in present])
     ops = pa.concat_arrays([_ops(rank, rows) for rank, rows in present])
+    last = _last_of_each(keys, ranks)
+    kept = last.filter(pc.not_equal(ops.take(last), DELETE))
+    batches = [rows.batch if rank == 0 else rows.batch.drop_columns([OP_COLUMN]) for rank, rows in present]
+    return Keyed(keys.take(kept), pa.concat_batches(batches).take(kept))
+
+
+def _last_of_each(keys: pa.Array, ranks: pa.Array) -> pa.Array:
+    """Where the row of highest rank of each key stands, ascending by key."""
     order = pc.sort_indices(
         pa.table({"key": keys, "rank": ranks}), sort_keys=[("key", "ascending"), ("rank", "ascending")]
     )
-    sorted_keys = keys.take(order)
-    last = pc.or_kleene(pc.not_equal(sorted_keys.slice(0, len(keys) - 1), sorted_keys.slice(1)), False)
-    wins = pa.concat_arrays([last, pa.array([True])])
-    kept = order.filter(pc.and_(wins, pc.not_equal(ops.take(order), DELETE)))
-    batches = [rows.batch if rank == 0 else rows.batch.drop_columns([OP_COLUMN]) for rank, rows in present]
-    return Keyed(keys.take(kept), pa.concat_batches(batches).take(kept))
+    ordered = keys.take(order)
+    differs = pc.not_equal(ordered.slice(0, len(keys) - 1), ordered.slice(1))
+    return order.filter(pa.concat_arrays([differs, pa.array([True])]))
 
 
 def _ops(rank: int, rows: Keyed) -> pa.Array:

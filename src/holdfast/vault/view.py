@@ -16,11 +16,13 @@ from holdfast.core.projection import project
 from holdfast.core.records import Schema
 from holdfast.errors import Damaged
 from holdfast.vault.latest import Changes, Until, latest
-from holdfast.vault.merge import AT_COLUMN, DELETE, KEY_COLUMN, OP_COLUMN, ORDER_COLUMN, TX_COLUMN, merged
+from holdfast.vault.merge import AT_COLUMN, DELETE, KEY_COLUMN, OP_COLUMN, ORDER_COLUMN, TX_COLUMN, folded, merged
 from holdfast.vault.states import CollectionState, StoredSegment
 from holdfast.vault.vault import Vault
 
-__all__ = ["Found", "VaultView", "find_in", "open_rows"]
+__all__ = ["TOGETHER_BYTES", "Found", "VaultView", "find_in", "open_rows"]
+
+TOGETHER_BYTES = 256 << 10  # of small deltas, as they are stored, that are read as one
 
 
 class VaultView:
@@ -50,7 +52,8 @@ class VaultView:
         base = [each for each in self._state.segments if each.ref.kind == "base"]
         deltas = [each for each in self._state.segments if each.ref.kind != "base"]
         by_commit = [list(group) for _, group in groupby(deltas, key=lambda segment: segment.number)]
-        yield from merged(self._base(base), [self._delta(segments) for segments in by_commit])
+        streams = [folded([*map(self._delta, some)]) if some[1:] else self._delta(some[0]) for some in _few(by_commit)]
+        yield from merged(self._base(base), streams)
 
     def find(self, key: bytes) -> pa.RecordBatch | None:
         """The record under one canonical key, or None; only segments that can hold it are read."""
@@ -88,6 +91,21 @@ class VaultView:
             if found.at.null_count or found.order.null_count or not _in_order(found):
                 raise Damaged(f"{segment.ref.name}: changes that are out of order", hint="run holdfast verify")
             yield found
+
+
+def _few(commits: Sequence[list[StoredSegment]]) -> Iterator[list[list[StoredSegment]]]:
+    """Commits in their order, so many small ones together as memory may hold beside others."""
+    held: list[list[StoredSegment]] = []
+    size = 0
+    for segments in commits:
+        each = sum(segment.ref.size for segment in segments)
+        if held and size + each > TOGETHER_BYTES:
+            yield held
+            held, size = [], 0
+        held.append(segments)
+        size += each
+    if held:
+        yield held
 
 
 class Found(NamedTuple):

@@ -94,7 +94,7 @@ def test_which_relations_are_collections(postgres: Database) -> None:
     assert [name for name, each in found.tables.items() if not each.is_logged] == ["unlogged"]
     assert len(found.tables["parted"].storage) == 1
     told = " ".join(found.not_covered)
-    assert "kept: a materialized view" in told
+    assert "materialized" not in told, "a materialized view is computed again, so nothing of it is missing"
     assert "sales.far: a foreign table" in told
     assert "member: a table that belongs to an extension" in told
 

@@ -149,7 +149,8 @@ def load_catalog(connection: Connection) -> Catalog:
     for oid, schema, name, kind, is_member, persistence, identity, denied in connection.execute(RELATIONS):
         if kind in _LEFT_OUT or is_member:
             told = _LEFT_OUT["member" if is_member else kind]
-            left_out.append(told.format(collection_name(schema, name)))
+            if told:
+                left_out.append(told.format(collection_name(schema, name)))
             continue
         found = tuple(_column(row) for row in columns[oid])
         key, identity_columns = _keys(found, indexes[oid], identity)
@@ -257,6 +258,6 @@ def _named(table: Table, numbers: Sequence[int]) -> tuple[str, ...]:
 
 _LEFT_OUT = {
     "f": "{}: a foreign table, of which only the definition is kept: its records lie on another server",
-    "m": "{}: a materialized view, of which only the definition is kept: its records are computed from others",
+    "m": "",  # what it shows is computed, and the definitions say whether it was
     "member": "{}: a table that belongs to an extension, of which nothing is kept: the extension makes it anew",
 }
