@@ -115,13 +115,13 @@ class Hand:
         self._is_spent = False
         stored = sum(upload.objects.values()) + len(prepared.data)
         event = _event(prepared, taken, position, stored, time.monotonic() - began)
-        event = replace(event, gaps=self._standing_gaps(event, taken))
+        event = replace(event, gaps=self._standing_gaps(taken))
         self._tell(appended.receipts(event.at), event)
         self.index.compact()
         # Where the upload failed already, what the append met is only its consequence.
         failed = {**appended.failed, **upload.failed}
         outcomes, held = tuple(each.outcome for each in taken), tuple(site.name for site in appended.held)
-        return Written(event, len(self.vault.log()), outcomes, held, failed)
+        return Written(event, self.vault.count, outcomes, held, failed)
 
     def catch_up(self) -> None:
         """Bring sites that were away up to the newest commit, from those that hold it, so that they can take the next.
@@ -129,17 +129,16 @@ class Hand:
         A site that holds nothing at all stays as it is: it may be a drive that is not mounted. `heal` fills it on
         request.
         """
-        entries = self.vault.log()
-        if not entries or len(entries[-1].sites) == len(self.vault.sites):
+        if self.vault.head is None or len(self.vault.head_sites) == len(self.vault.sites):
             return
         report = heal(self.vault.sites, self.vault.id, now=self.vault.now(), deep=False)
         self.vault.refresh()
         sites = sorted({each.site for each in report.healed})
         self.notes += [f"site {site} was behind and was brought up to date" for site in sites]
 
-    def _standing_gaps(self, event: CaptureDone, taken: list[Taken]) -> tuple[str, ...]:
+    def _standing_gaps(self, taken: list[Taken]) -> tuple[str, ...]:
         """The gaps of all collections as of this commit: those it does not speak of keep theirs."""
-        if event.commit.sequence == 1 or self.vault.log()[-1].signed.commit.whole:
+        if self.vault.head is None or self.vault.head.commit.whole:
             gaps = {}
         else:
             gaps = json.loads(self.index.recall(_GAPS) or "{}")

@@ -24,7 +24,7 @@ from holdfast.vault.names import Name, sha256_hex
 from holdfast.vault.signing import claimed, open_envelope
 from holdfast.vault.trust import Trusted
 
-__all__ = ["Signed", "SignedEvents", "Timeline", "check_events", "join", "read_commit", "read_events"]
+__all__ = ["Signed", "SignedEvents", "Timeline", "check_events", "extended", "join", "read_commit", "read_events"]
 
 AHEAD_MAX = timedelta(days=1)
 T = TypeVar("T")
@@ -123,6 +123,19 @@ def join(commits: Iterable[Signed], *, now: datetime, pin: str | None = None) ->
     else:
         line = _forward(following, {name for finding in suspects for name in finding.name.split()})
     return Timeline(tuple(line), tuple(suspects))
+
+
+def extended(timeline: Timeline, signed: Signed, *, now: datetime) -> Timeline | None:
+    """The history with a commit more, as `join` would give it, or None where it does not simply go on with that one.
+
+    The commit must have no rival: none at its place, none after the same commit.
+    """
+    head = timeline.head
+    if head is None or signed.predecessor != head.sha256 or not _fits(head, signed):
+        return None
+    if signed.clock < head.clock or signed.clock > now + AHEAD_MAX:
+        return None
+    return Timeline((*timeline.commits, signed), timeline.findings)
 
 
 def check_events(objects: Iterable[SignedEvents]) -> list[Finding]:

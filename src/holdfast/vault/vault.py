@@ -11,16 +11,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from holdfast.core.ports import Clock
 from holdfast.errors import Damaged, HoldfastError, Usage
-from holdfast.vault.chain import Signed, SignedEvents, Timeline, check_events, join, read_commit, read_events
+from holdfast.vault.chain import Signed, SignedEvents, Timeline, check_events, extended, join, read_commit, read_events
 from holdfast.vault.coding import CONTROL_MAX, time_text
 from holdfast.vault.findings import Finding, Problem
 from holdfast.vault.format import Link
@@ -84,6 +85,9 @@ class Vault:
         self._holdings = self._reads.holdings(Kind.COMMIT + "/")
         found = [self._read_signed(name, self._holdings) for name in self._names(self._holdings)]
         self._known = {each.sha256: each for each in found if each is not None}
+        self._rivals: dict[tuple[str, int] | str | None, set[str]] = {}
+        for each in self._known.values():
+            self._note(each)
         self._timeline = join(self._known.values(), now=self.now())
         self._closed: set[str] = set()
 
@@ -106,9 +110,26 @@ class Vault:
                 break
         return found
 
-    def known(self) -> dict[str, Signed]:
+    @property
+    def count(self) -> int:
+        """How many commits the history has."""
+        return len(self._timeline.commits)
+
+    @property
+    def head_sites(self) -> tuple[str, ...]:
+        """The sites that list the newest commit."""
+        head = self._timeline.head
+        return tuple(site for site, names in self._holdings.items() if head is not None and head.name in names)
+
+    def known(self) -> Mapping[str, Signed]:
         """Every commit that a trusted writer signed, by SHA-256, whether history reaches it or not."""
-        return dict(self._known)
+        return MappingProxyType(self._known)
+
+    def rival(self, signed: Signed) -> Signed | None:
+        """Another commit at the same place, or after the same commit, if there is one."""
+        places = (signed.commit.stream, signed.commit.sequence), signed.predecessor
+        found = {sha256 for place in places for sha256 in self._rivals.get(place, ())} - {signed.sha256}
+        return self._known[min(found)] if found else None
 
     def log(self, *, pin: str | None = None) -> list[LogEntry]:
         """The history, oldest first: numbers count from 1. `pin` names one exact commit to end it with."""
@@ -185,9 +206,16 @@ class Vault:
     def learn(self, signed: Signed, sites: Sequence[str]) -> None:
         """Take a commit that was just written into the history."""
         self._known[signed.sha256] = signed
+        self._note(signed)
         for site in sites:
             self._holdings.setdefault(site, {})[signed.name] = 0
-        self._timeline = join(self._known.values(), now=self.now())
+        # To join all of it anew would make each commit dearer than the one before.
+        longer = None if self.rival(signed) else extended(self._timeline, signed, now=self.now())
+        self._timeline = longer or join(self._known.values(), now=self.now())
+
+    def _note(self, signed: Signed) -> None:
+        for place in ((signed.commit.stream, signed.commit.sequence), signed.predecessor):
+            self._rivals.setdefault(place, set()).add(signed.sha256)
 
     def _load_trust(self) -> Trusted:
         holdings = self._reads.holdings(Kind.TRUST + "/")

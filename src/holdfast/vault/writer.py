@@ -180,13 +180,12 @@ class VaultWriter:
 
     def _refuse_fork(self, signed: Signed) -> None:
         """Raise TargetChanged if the vault already holds another commit at this place or after the same commit."""
-        for each in self._vault.known().values():
-            same_place = each.link.stream == signed.link.stream and each.link.sequence == signed.link.sequence
-            if each.sha256 != signed.sha256 and (same_place or each.predecessor == signed.predecessor):
-                raise TargetChanged(
-                    f"the vault went on meanwhile: {each.name} is there already",
-                    hint="run the same command again; if that does not help, holdfast verify names the fork",
-                )
+        rival = self._vault.rival(signed)
+        if rival is not None:
+            raise TargetChanged(
+                f"the vault went on meanwhile: {rival.name} is there already",
+                hint="run the same command again; if that does not help, holdfast verify names the fork",
+            )
 
     def _clock(self, before: Signed | None) -> datetime:
         """Our clock, but never before the commit we go after: a small step back must not look like a forgery."""
