@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from bench import ground
+from bench import databases, ground
 from bench.report import print_line, print_table
 
-SUITES = {"ground": ground.run}
+SUITES = {"databases": databases.run, "ground": ground.run}
 
 
 def main(names: list[str]) -> int:

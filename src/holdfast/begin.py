@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from holdfast.assemble import Project, open_site, open_source, site_folder, utc_now
 from holdfast.core.config import CONFIG_NAME, Config, SiteConfig, SourceConfig, VaultConfig, render_config
@@ -60,6 +61,7 @@ def begin_project(folder: Path, database: str, sites: Sequence[str], wishes: Wis
         if os.path.lexists(taken):
             raise Refused(f"{taken} exists: this folder protects something already", hint="use another folder")
     url = database if "://" in database else f"sqlite:///{database}"
+    _refuse_password(url)
     source = open_source("source", url, folder)
     with source.reader.snapshot() as snapshot:
         assert snapshot.names, "a source has at least its definitions"
@@ -171,6 +173,15 @@ def _write_host_files(founded: Founded, state: Path, ours: list[Path]) -> None:
     if founded.reader is not None:
         write_new(state / "reader.key", (founded.reader + "\n").encode(), 0o600)
         ours.append(state / "reader.key")
+
+
+def _refuse_password(url: str) -> None:
+    """The configuration is for everyone to read, so nothing secret may get into it."""
+    if "://" in url and (urlsplit(url).password or "password=" in urlsplit(url).query):
+        raise Usage(
+            "the URL holds a password, which would lie in holdfast.toml for everyone to read",
+            hint="leave it out of the URL: name it in the environment (PGPASSWORD), or in a file (PGPASSFILE)",
+        )
 
 
 def _check_card(card: Path, sites: Sequence[Path]) -> None:

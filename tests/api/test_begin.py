@@ -15,7 +15,7 @@ import pytest
 
 import holdfast
 from holdfast.begin import Begun, Wishes, begin_project
-from holdfast.errors import HoldfastError, Refused, Unreachable
+from holdfast.errors import HoldfastError, Refused, Unreachable, Usage
 from holdfast.vault.stores.disk import Disk
 
 FOUNDERS = ("ana", "bela")
@@ -223,3 +223,13 @@ def test_who_cannot_finish_takes_back_his_own_and_nothing_else(tmp_path: Path, m
         begin(folder, ["me=../site"])
     assert files(tmp_path / "site") == ["keys", "keys/mine.txt"]
     assert files(folder) == ["shop.db"]
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:secret@127.0.0.1/shop", "postgresql://127.0.0.1/shop?password=x"])
+def test_a_password_does_not_get_into_the_configuration(tmp_path: Path, url: str) -> None:
+    """A URL that holds one is refused before anything is written, and the way out is named."""
+    with pytest.raises(Usage, match="password") as refused:
+        begin_project(tmp_path, url, ["me=site"], Wishes())
+    assert "PGPASSFILE" in (refused.value.hint or "")
+    assert "secret" not in refused.value.message
+    assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,9 @@
 ```toml, json   must parse. Every other fence is left alone.
 
 A fence inside an HTML comment runs too and is not shown: for what a page needs beforehand. `docs/` can be named in
-commands as in a clone.
+commands as in a clone. A page that names `postgresql://` in a command has a PostgreSQL server of its own at localhost,
+with default settings where they matter, an empty database `shop`, and psql as its superuser; the role holdfast needs
+its password there.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from typing import Any
 
 import pytest
 
+from tests.postgres_server import Database, new_server
 from tests.transcript import environment, matches
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +42,8 @@ SECONDS_MAX = 300
 FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>\w+)[^\n]*\n(?P<body>.*?)^ *```[ ]*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 EXITS = re.compile(r"#\s*exits (\d+)\s*$")
+# Unlike the server's own rules, which tests leave open for everybody: what a page says of a password is true there.
+PASSWORD_RULES = "host all holdfast all scram-sha-256\nlocal all all trust\nhost all all all trust\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +123,28 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     shell.close()
 
 
+@pytest.fixture
+def postgresql() -> Iterator[dict[str, str]]:
+    """A server for one page; the variables by which libpq finds it."""
+    with new_server() as server:
+        (server.folder / "data" / "pg_hba.conf").write_text(PASSWORD_RULES)
+        Database(server, "postgres").run("CREATE DATABASE shop", "SELECT pg_reload_conf()")
+        yield {"PGHOST": "localhost", "PGPORT": str(server.port), "PGUSER": "postgres"}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_what_a_document_shows_is_what_happens(
-    document: str, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    document: str, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     """A reader who types what the page shows sees what the page says."""
     found = blocks((ROOT / document).read_text(encoding="utf-8"))
     monkeypatch.chdir(tmp_path / "work")
-    if any("docs/" in line for block in found if block.kind == "console" for line in block.lines):
+    typed = "\n".join(command.text for block in found if block.kind == "console" for command in commands(block))
+    if "docs/" in typed:
         (tmp_path / "work" / "docs").symlink_to(ROOT / "docs")
+    if "postgresql://" in typed:
+        for name, value in request.getfixturevalue("postgresql").items():
+            assert shell.run(f"export {name}={value}") == ([], 0)
     names: dict[str, Any] = {}
     for block in found:
         if block.kind == "console":

@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.journeys.desk import Desk
+from tests.journeys.follower import House
+from tests.postgres_server import Database, postgres, postgres_server, postgres_servers
+
+__all__ = ["desk", "house", "postgres", "postgres_server", "postgres_servers"]
 
 
 @pytest.fixture
@@ -16,3 +20,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TZ", "UTC")
     return Desk(tmp_path)
+
+
+@pytest.fixture
+def house(tmp_path: Path, postgres: Database) -> House:
+    """A fresh PostgreSQL database with a vault beside it; nothing is captured yet."""
+    return House(tmp_path, postgres)

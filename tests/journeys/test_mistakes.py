@@ -107,8 +107,8 @@ def test_a_mistake_is_told_with_the_way_out_and_leaves_nothing_behind(
 
 @pytest.mark.parametrize(
     "command",
-    ["init", "capture", "status", "log", "verify", "heal", "drill", "reindex", "show", "history", "diff", "export",
-     "restore", "compare"],
+    ["init", "capture", "status", "log", "verify", "heal", "drill", "reindex", "check", "follow", "show", "history",
+     "diff", "export", "restore", "compare"],
 )  # fmt: skip
 def test_every_command_explains_itself_with_an_example(desk: Desk, command: str) -> None:
     """--help says what it does and shows a line to type."""

@@ -91,4 +91,4 @@ def _lines(step: Followed) -> list[str]:
         return [f"#{step.commit} {moment(step.at)} snapshot{why}, at {step.position}"]
     lag = f", {span(step.lag)} behind" if step.lag is not None else ""
     told = f"{plural(step.changes, 'record')} in {plural(step.transactions, 'transaction')}"
-    return [f"#{step.commit} {moment(step.at)} {told}{lag}{kept}", *(f"  gap: {note}" for note in step.notes)]
+    return [f"#{step.commit} {moment(step.at)} {told}{lag}{kept}", *(f"  note: {note}" for note in step.notes)]

@@ -110,7 +110,8 @@ def history(
             if row[name] is not None or names is version.changed
         )
         kind = f"{version.kind} in transaction {version.tx}" if version.tx else version.kind
-        output.facts(facts, f"#{version.number} {moment(version.at)} {kind}{': ' + values if values else ''}")
+        at = version.at.isoformat() if version.tx else moment(version.at)
+        output.facts(facts, f"#{version.number} {at} {kind}{': ' + values if values else ''}")
 
 
 def diff(

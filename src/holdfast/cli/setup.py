@@ -20,7 +20,9 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
-    database: Annotated[str, typer.Argument(help="What to protect: a SQLite file, or sqlite:///FILE.")],
+    database: Annotated[
+        str, typer.Argument(help="What to protect: a SQLite file, or postgresql://ROLE@HOST/DATABASE.")
+    ],
     site: Annotated[
         list[str], typer.Option("--site", metavar="[OWNER=]FOLDER", help="Where a copy goes, and whose it is. Repeat.")
     ],

@@ -195,7 +195,7 @@ class _Follower:
             self._untold = dict(feed.unfollowed)
             while True:
                 windows: dict[str, Window] = {}
-                for each in feed.read(self._watch.seconds):
+                for each in feed.read(min(self._watch.seconds, 1.0) if self._watch.once else self._watch.seconds):
                     if isinstance(each, Told):
                         self._window(windows, schemas, each.collection).add(each)
                     elif isinstance(each, Break):
@@ -241,7 +241,7 @@ class _Follower:
         self._untold = {}
         feed.confirm(moved.position)
         self._care_for_sites(written)
-        self._tell(_followed(written, moved, feed.behind))
+        self._tell(_followed(written, moved, feed.behind, self._hand.vault.now()))
 
     def _care_for_sites(self, written: Written) -> None:
         """A site that was away can take no commit before it has those that it missed: look now and then."""
@@ -313,8 +313,7 @@ def _part(state: CollectionState, moved: Moved, counts: Counts, kind: Literal["c
     )
 
 
-def _followed(written: Written, moved: Moved, behind: int | None) -> Followed:
-    at = written.event.at
+def _followed(written: Written, moved: Moved, behind: int | None, at: datetime) -> Followed:
     return Followed(
         "changes",
         at,
@@ -325,5 +324,5 @@ def _followed(written: Written, moved: Moved, behind: int | None) -> Followed:
         transactions=moved.transactions,
         lag=None if moved.until is None else (at - moved.until).total_seconds(),
         behind=behind,
-        notes=moved.notes,
+        notes=(*moved.notes, *(f"site {site} did not take it: {err.message}" for site, err in written.failed.items())),
     )

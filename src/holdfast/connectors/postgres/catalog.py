@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from holdfast.connectors.postgres.connection import Connection, qualified, quoted
+from holdfast.connectors.postgres.connection import Connection, qualified, quoted, translated
 from holdfast.connectors.postgres.questions import COLUMNS, INDEXES, REFERENCES, RELATIONS, STORAGE
 from holdfast.connectors.postgres.server import Server, load_server
 from holdfast.core.records import Reference
@@ -140,6 +140,11 @@ def collection_name(schema: str, table: str) -> str:
 
 def load_catalog(connection: Connection) -> Catalog:
     """Read the catalog as the connection's transaction sees it, in a few questions, however many tables there are."""
+    with translated("the catalog"):
+        return _load(connection)
+
+
+def _load(connection: Connection) -> Catalog:
     server = load_server(connection)
     columns = _by_table(connection.execute(COLUMNS, {"by_bytes": server.encoding == "UTF8"}).fetchall())
     indexes = _by_table(connection.execute(INDEXES).fetchall())

@@ -44,6 +44,7 @@ class Kind(StrEnum):
     ROW_SECURITY = "row-security"
     PUBLICATION = "publication"
     IDENTITY = "identity"
+    NO_KEY = "no-key"
     LARGE_VALUES = "large-values"
     UNLOGGED = "unlogged"
     FOREIGN = "foreign"

@@ -22,12 +22,12 @@ import pyarrow as pa
 
 from holdfast.connectors.postgres.catalog import Catalog, Table, load_catalog
 from holdfast.connectors.postgres.connection import Connection, connect, translated
-from holdfast.connectors.postgres.marks import definition_marks
+from holdfast.connectors.postgres.marks import definition_marks, difference, log_end
 from holdfast.connectors.postgres.pgoutput import INSERTED, UPDATED, Block, Relation, Truncate
 from holdfast.connectors.postgres.publication import candidates, publication_names, publication_statements, publish
 from holdfast.connectors.postgres.reader import PostgresReader
 from holdfast.connectors.postgres.replication import Stream, stream
-from holdfast.connectors.postgres.slot import Position, create_slot, drop_slot, examine, log_end, lsn_number, lsn_text
+from holdfast.connectors.postgres.slot import Position, create_slot, drop_slot, examine, lsn_number, lsn_text
 from holdfast.connectors.postgres.unsent import Piece, Unsent
 from holdfast.connectors.postgres.values import Misfit, decode, decode_mixed
 from holdfast.core.feed import Break, Moved, Told
@@ -82,7 +82,7 @@ class PostgresChanges:
             marks = definition_marks(connection, self._name)
             with connect(self._url, replication=True) as replication:
                 finding = examine(replication, self._name, start)
-            why = finding.fact if finding else _difference(load_catalog(connection), schemas)
+            why = finding.fact if finding else difference(load_catalog(connection), schemas)
             if not why and publication_statements(connection, self._name, candidates(connection)):
                 why = "the publications no longer send every change of every table"
             if not why and not position.endswith(f", definitions {marks}"):
@@ -188,6 +188,7 @@ class _Feed:
         assert self._changes is not None
         while window.unsent.is_waiting:
             mark = window.unsent.look_up(self._connection)
+            window.refuse_too_much()
             self._changes.ask()
             while window.end_lsn < mark or not window.is_between:
                 block = self._next(1.0)
@@ -231,7 +232,7 @@ class _Feed:
             return
         self._looked = time.monotonic()
         catalog = load_catalog(self._connection)
-        why = _difference(catalog, self._schemas)
+        why = difference(catalog, self._schemas)
         if not why and definition_marks(self._connection, self.marks[0]) != self.marks[1]:
             why = _OTHER_MARKS
         if why:
@@ -326,9 +327,15 @@ class _Window:
             piece = Piece(self._feed.table_of(part.relation), part, at, tx, order)
             if is_followed(piece.table) and not self.unsent.holds(piece):
                 yield self._feed.told(piece)
+        self.refuse_too_much()
         self._bytes += block.size
         self.is_between = block.is_last
         self.end_lsn = max(self.end_lsn, block.end_lsn)
+
+    def refuse_too_much(self) -> None:
+        """Raise a break if more waits for values than memory should hold."""
+        if self.unsent.is_too_much:
+            raise _Broken("updates left more large values unsent than can be looked up at once", self.unsent.names)
 
 
 class _Broken(Exception):
@@ -378,22 +385,6 @@ def _drop_slot(connection: Connection, name: str) -> None:
             time.sleep(0.05)
         else:
             return
-
-
-def _difference(catalog: Catalog, schemas: Mapping[str, Schema]) -> str:
-    """How the tables differ from what the vault holds, in words."""
-    tables = {name: table for name, table in catalog.tables.items() if table.is_readable}
-    new = sorted({*tables} - {*schemas})
-    gone = sorted(name for name in {*schemas} - {*catalog.tables} if not name.startswith("postgres:"))
-    for what, names in (("new", new), ("gone", gone)):
-        if names:
-            return f"{what}: {', '.join(names[:5])}"
-    for name, table in sorted(tables.items()):
-        schema = schemas[name]
-        now = [(column.name, column.declared) for column in table.stored]
-        if now != [(column.name, column.declared) for column in schema.columns] or table.key != schema.key:
-            return f"the definition of {name} changed"
-    return ""
 
 
 _OPS = {INSERTED: 1, UPDATED: 2}

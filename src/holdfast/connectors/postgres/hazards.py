@@ -21,6 +21,12 @@ def table_hazards(connection: Connection, tables: Sequence[Candidate]) -> Iterat
         if not table.is_publishable:
             fact = f"{name} is unlogged: its changes are in no log, it is read whole each time, and a crash empties it"
             yield "unlogged", fact, f"ALTER TABLE {table.sql_name} SET LOGGED"
+        elif table.oid in known and not known[table.oid].key:
+            fact = (
+                f"{name} has no key: equal records can't be told apart, so its changes are not followed, and what "
+                "became of it is found by the next snapshot"
+            )
+            yield "no-key", fact, f"give {table.sql_name} a primary key"
         elif not table.identity_columns:
             fact = (
                 f"{name} has no replica identity: its updates and deletes can't be followed (publishing them would "

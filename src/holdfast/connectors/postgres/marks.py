@@ -1,17 +1,22 @@
-"""Whether anything happened to the published tables that no row of the stream tells of.
+"""Whether anything happened to the tables that no row of the stream tells of.
 
 Not told are: rows that come and go with partitions (attached, detached, dropped, emptied one by one), values that
-ALTER TABLE computes anew, and whatever happens to a table while it is not in the publications, to them, or to the key that the log names. Each leaves
-a trace in the catalog, and one digest holds all traces: it differs too after some things that alter no record, such as
-VACUUM FULL of a partition or another default of a column.
+ALTER TABLE computes anew, another key by which the log names old rows, and whatever happens to a table while it is not
+in the publications, or to them. Each leaves a trace in the catalog, and one digest holds all traces: it differs too
+after some things that alter no record, such as VACUUM FULL of a partition or another default of a column.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from holdfast.connectors.postgres.catalog import Catalog
 from holdfast.connectors.postgres.connection import Connection, translated
 from holdfast.connectors.postgres.publication import publication_names
+from holdfast.connectors.postgres.slot import lsn_number
+from holdfast.core.records import Schema
 
-__all__ = ["definition_marks"]
+__all__ = ["definition_marks", "difference", "log_end"]
 
 
 def definition_marks(connection: Connection, name: str, snapshot: str = "") -> str:
@@ -23,6 +28,35 @@ def definition_marks(connection: Connection, name: str, snapshot: str = "") -> s
         row = connection.execute(_MARKS, [list(publication_names(name))]).fetchone()
     assert row
     return str(row[0])[:16]
+
+
+def difference(catalog: Catalog, schemas: Mapping[str, Schema]) -> str:
+    """How the tables differ from what the vault holds, in words."""
+    tables = {name: table for name, table in catalog.tables.items() if table.is_readable}
+    new = sorted({*tables} - {*schemas})
+    gone = sorted(name for name in {*schemas} - {*catalog.tables} if not name.startswith("postgres:"))
+    for what, names in (("new", new), ("gone", gone)):
+        if names:
+            return f"{what}: {', '.join(names[:5])}"
+    for name, table in sorted(tables.items()):
+        schema = schemas[name]
+        now = [(column.name, column.declared) for column in table.stored]
+        if now != [(column.name, column.declared) for column in schema.columns] or table.key != schema.key:
+            return f"the definition of {name} changed"
+    return ""
+
+
+def log_end(connection: Connection) -> int:
+    """Where the log ends now: all that can be seen was committed before. The log goes on past it at once.
+
+    On a server where nothing happens its end would not be sent for long: an empty transaction of ours pushes it out.
+    """
+    with translated("the log's position"):
+        row = connection.execute(
+            "SELECT pg_catalog.pg_current_wal_insert_lsn()::text, pg_catalog.txid_current()"
+        ).fetchone()
+    assert row
+    return lsn_number(row[0])
 
 
 # A row of the catalog that is written anew has another xmin. Storage is looked at for partitions only: TRUNCATE of one

@@ -39,7 +39,8 @@ __all__ = ["BLOCK_BYTES", "Stream", "stream"]
 BLOCK_BYTES = 8 << 20
 _ALIVE_SECONDS = 1.0  # between signs of life; a server's wal_sender_timeout may be short
 _MOVED_SECONDS = 10.0  # between blocks that only say how far the server is
-_WAIT_SECONDS = 0.2  # between looks at `stop`
+_RIPE_SECONDS = 0.2  # that small transactions are gathered: a block costs much the same, however small it is
+_WAIT_SECONDS = 0.05  # between looks at `stop`
 _BUSY_SECONDS = 3.0  # that a reader who just left may still hold the slot
 
 
@@ -115,7 +116,8 @@ class Stream:
                 continue
             if size < 0:
                 raise _ended(connection, self._place)
-            if decoder.is_between and decoder.block.transactions:
+            is_ripe = time.monotonic() - self._moved_at >= _RIPE_SECONDS or self._is_asked
+            if decoder.is_between and decoder.block.transactions and is_ripe:
                 return True
             if not select.select([connection.socket], [], [], _WAIT_SECONDS)[0]:
                 return False

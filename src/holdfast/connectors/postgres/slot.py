@@ -30,7 +30,6 @@ __all__ = [
     "examine",
     "identify",
     "inspect_slot",
-    "log_end",
     "lsn_number",
     "lsn_text",
 ]
@@ -176,19 +175,6 @@ def drop_slot(connection: Connection, name: str) -> None:
     """Let the server forget the slot, if it has it. Raises Unreachable while someone reads from it."""
     with translated(f"slot {name}"), suppress(errors.UndefinedObject):
         connection.execute(f"SELECT pg_catalog.pg_drop_replication_slot({_literal(name)})".encode())
-
-
-def log_end(connection: Connection) -> int:
-    """Where the log ends now: all that can be seen was committed before. The log goes on past it at once.
-
-    On a server where nothing happens its end would not be sent for long: an empty transaction of ours pushes it out.
-    """
-    with translated("the log's position"):
-        row = connection.execute(
-            "SELECT pg_catalog.pg_current_wal_insert_lsn()::text, pg_catalog.txid_current()"
-        ).fetchone()
-    assert row
-    return lsn_number(row[0])
 
 
 def lsn_number(text: str) -> int:

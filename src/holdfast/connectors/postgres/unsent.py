@@ -13,14 +13,17 @@ from dataclasses import dataclass
 
 from holdfast.connectors.postgres.catalog import Table
 from holdfast.connectors.postgres.connection import Connection, quoted, translated
+from holdfast.connectors.postgres.marks import log_end
 from holdfast.connectors.postgres.pgoutput import DELETED, REPLACED, Changes
-from holdfast.connectors.postgres.slot import log_end
 from holdfast.errors import Unreachable
 
 __all__ = ["Piece", "Unsent"]
 
 _ATTEMPTS = 20
-_KEYS_AT_ONCE = 1000
+_SLOT_BYTES = 50
+_KEYS_AT_ONCE = 100
+# So much is held in memory; where more is left unsent at once, a new reading of the table is no dearer.
+_BYTES_MAX = 128 << 20
 
 Key = tuple[bytes | None, ...]
 
@@ -45,7 +48,19 @@ class Unsent:
         self._looked_at: dict[str, dict[Key, int]] = {}
         self._is_settled = True
         self._attempts = 0
+        self._held_bytes = 0
+        self._found_bytes = 0
         self.notes: list[str] = []
+
+    @property
+    def is_too_much(self) -> bool:
+        """Whether more waits, or was found, than memory should hold."""
+        return self._held_bytes + self._found_bytes > _BYTES_MAX
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The collections that wait."""
+        return tuple(self._pieces)
 
     @property
     def is_waiting(self) -> bool:
@@ -58,11 +73,15 @@ class Unsent:
         if not piece.changes.unchanged and name not in self._pieces:
             return False
         self._pieces.setdefault(name, []).append(piece)
+        self._held_bytes += sum(_SLOT_BYTES + len(value or b"") for value in piece.changes.values)
         self._is_settled = False
         return True
 
     def look_up(self, connection: Connection) -> int:
-        """Read the records that wait, and tell up to where the log has to be read before that counts."""
+        """Read the records that wait, and tell up to where the log has to be read before that counts.
+
+        Stops early where it becomes too much.
+        """
         self._attempts += 1
         if self._attempts > _ATTEMPTS:
             names = ", ".join(self._pieces)
@@ -70,12 +89,18 @@ class Unsent:
                 f"{names}: records change faster than their large values can be looked up",
                 hint="follow again; ALTER TABLE … REPLICA IDENTITY FULL spares the look-up",
             )
+        self._found_bytes = 0
         for name, pieces in self._pieces.items():
             table = pieces[0].table
             waiting = self._waiting(name)
             self._looked_at[name] = waiting
             columns = sorted({column for piece in pieces for column in _unsent_columns(piece)})
-            self._found[name] = _read(connection, table, list(waiting), columns) if waiting else {}
+            found = self._found[name] = {}
+            for key, values in _read(connection, table, list(waiting), columns):
+                found[key] = values
+                self._found_bytes += sum(_SLOT_BYTES + len(value or b"") for value in values.values())
+                if self.is_too_much:
+                    return 0
         return log_end(connection)
 
     def settle(self) -> None:
@@ -165,7 +190,7 @@ def _drop(changes: Changes, images: set[int]) -> None:
 
 def _read(
     connection: Connection, table: Table, keys: Sequence[Key], columns: Sequence[str]
-) -> dict[Key, dict[str, bytes | None]]:
+) -> Iterator[tuple[Key, dict[str, bytes | None]]]:
     """The wanted columns of the records under these keys, as PostgreSQL writes them; what is gone is absent."""
     declared = {column.name: column.declared for column in table.columns}
     # format() gives a type's own output, where a cast to text may not: char(n) would lose its blanks.
@@ -179,7 +204,6 @@ def _read(
         f"WHERE ({', '.join(map(_column, table.key))}) IN "
         f"(SELECT {casts} FROM unnest({arrays}) AS given({', '.join(given)}))"
     )
-    found: dict[Key, dict[str, bytes | None]] = {}
     for start in range(0, len(keys), _KEYS_AT_ONCE):
         some = keys[start : start + _KEYS_AT_ONCE]
         values = [[(key[number] or b"").decode() for key in some] for number in range(len(table.key))]
@@ -188,8 +212,7 @@ def _read(
         for row in rows:
             key = tuple(str(value).encode() for value in row[: len(table.key)])
             texts = (None if value is None else str(value).encode() for value in row[len(table.key) :])
-            found[key] = dict(zip(columns, texts, strict=True))
-    return found
+            yield key, dict(zip(columns, texts, strict=True))
 
 
 def _column(name: str) -> str:
