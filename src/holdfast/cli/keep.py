@@ -100,7 +100,11 @@ def log(
     rows = []
     for entry in entries:
         done = captures.get(entry.signed.sha256)
-        counts = {"records": done.records, "new": done.new, "changed": done.changed, "gone": done.gone} if done else {}
+        counts: dict[str, Any] = {}
+        if done:
+            counts = {"records": done.records, "new": done.new, "changed": done.changed, "gone": done.gone}
+        if done and done.broke:
+            counts["broke"] = done.broke
         facts = {"number": entry.number, "at": entry.signed.clock, "stream": entry.signed.commit.stream}
         facts |= {
             "sequence": entry.signed.commit.sequence,

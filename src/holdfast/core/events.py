@@ -76,7 +76,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class CaptureDone(Event):
-    """A capture became a commit. Counts are of records: all, and those new, changed or gone since the last capture."""
+    """A capture became a commit. Counts are of records: all, and those new, changed or gone since the last capture.
+
+    `broke` tells of a snapshot that had to close a break of a followed source: between which positions, and why.
+    """
 
     kind: ClassVar[str] = "capture"
     commit: CommitRef
@@ -88,6 +91,7 @@ class CaptureDone(Event):
     stored: int
     seconds: float
     gaps: tuple[str, ...] = ()
+    broke: str = ""
 
 
 @dataclass(frozen=True, slots=True)

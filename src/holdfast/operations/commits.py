@@ -94,12 +94,13 @@ class Hand:
         *,
         whole: bool = True,
         signed: Callable[[str, str], None] = lambda _sha256, _position: None,
+        broke: str = "",
     ) -> Written:
         """Make a commit of what `work` gives, at every site that answers.
 
         `work` gets the index's new run, a way to the sites, the commit's place, and whether the index is stale. Before
-        any site sees the commit `signed` gets its hash and position. What `work` raises leaves no trace but objects
-        that no commit names. Raises Unreachable if every site fails: safe to run again.
+        any site sees the commit `signed` gets its hash and position. `broke` goes on record with it. What `work` raises
+        leaves no trace but objects that no commit names. Raises Unreachable if every site fails: safe to run again.
         """
         began = time.monotonic()
         place = self._next()
@@ -115,7 +116,7 @@ class Hand:
         self._is_spent = False
         stored = sum(upload.objects.values()) + len(prepared.data)
         event = _event(prepared, taken, position, stored, time.monotonic() - began)
-        event = replace(event, gaps=self._standing_gaps(taken))
+        event = replace(event, gaps=self._standing_gaps(taken), broke=broke)
         self._tell(appended.receipts(event.at), event)
         self.index.compact()
         # Where the upload failed already, what the append met is only its consequence.

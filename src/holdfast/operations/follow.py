@@ -114,22 +114,22 @@ class _Follower:
         self._watch = watch
         self._until: datetime | None = None  # the source's time of the newest transaction told
         self._look_at = 0.0
+        self._tries = 0  # since something went well
         self._light: dict[str, int] = {}  # bytes of small deltas that don't make a full one yet
         self._untold: dict[str, str] = {}  # collections that are not followed, until a commit has said so
 
     def run(self) -> None:
-        tries = 0
         while not self._watch.stop():
             try:
-                if tries:
+                if self._tries:
                     self._hand.vault.refresh()
                 self._hand.settle_earlier()
                 self._follow()
             except Unreachable as err:
                 if self._watch.once:
                     raise
-                tries += 1
-                self._wait(err, min(2.0**tries, _WAIT_SECONDS_MAX))
+                self._tries += 1
+                self._wait(err, min(2.0**self._tries, _WAIT_SECONDS_MAX))
             else:
                 return
 
@@ -177,6 +177,8 @@ class _Follower:
 
     def _take_baseline(self, why: str) -> None:
         """A snapshot of everything, and the position after it."""
+        stream = self._index.stream()
+        before = self._positions().get(stream.head, ("", None))[0] if stream is not None else ""
         with self._source.baseline() as baseline:
 
             def work(run: RunWriter, upload: Upload, place: Place, is_stale: bool) -> Work:
@@ -184,7 +186,9 @@ class _Follower:
                 taken = take.all(baseline.snapshot, place, self._watch.emit, is_stale=is_stale)
                 return Work(taken, baseline.position)
 
-            written = self._hand.write(work, signed=self._remember)
+            broke = f"between {before} and {baseline.position} changes are known by their outcome only: {why}"
+            written = self._hand.write(work, signed=self._remember, broke=broke if before else "")
+        self._tries = 0
         self._tell(Followed("snapshot", written.event.at, written.number, baseline.position, why=why))
 
     def _follow_from(self, position: str) -> str:
@@ -240,6 +244,7 @@ class _Follower:
         written = self._hand.write(work, whole=False, signed=self._remember)
         self._untold = {}
         feed.confirm(moved.position)
+        self._tries = 0
         self._care_for_sites(written)
         self._tell(_followed(written, moved, feed.behind, self._hand.vault.now()))
 
