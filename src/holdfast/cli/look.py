@@ -110,7 +110,7 @@ def history(
             if row[name] is not None or names is version.changed
         )
         kind = f"{version.kind} in transaction {version.tx}" if version.tx else version.kind
-        at = version.at.isoformat() if version.tx else moment(version.at)
+        at = moment(version.at, exactly=bool(version.tx))
         output.facts(facts, f"#{version.number} {at} {kind}{': ' + values if values else ''}")
 
 

@@ -107,9 +107,9 @@ class Output:
             yield lambda _: None
 
 
-def moment(value: datetime) -> str:
-    """A moment as people read it: seconds, UTC, with its zone."""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def moment(value: datetime, *, exactly: bool = False) -> str:
+    """A moment as people read it: seconds, or with all there is of it, UTC, with its zone."""
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ" if exactly else "%Y-%m-%dT%H:%M:%SZ")
 
 
 def span(seconds: float) -> str:
