@@ -21,7 +21,10 @@ check format ruff format --check --output-format concise .
 check types mypy --strict src scripts bench bugs reader
 check layers lint-imports
 check tests python -m pytest -n "$jobs" --dist worksteal
-check bugs python -m bugs --jobs "$jobs"
+case $failed in
+    *tests*) check bugs python -m bugs --jobs "$jobs" ;;
+    *) check bugs python -m bugs --jobs "$jobs" --after-tests ;;
+esac
 
 if [ -n "$failed" ]; then
     printf '\nfailed:%s\n' "$failed"
