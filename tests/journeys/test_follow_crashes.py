@@ -106,19 +106,18 @@ def nothing_lost_nothing_twice(house: House) -> None:
     house.prove()
 
 
-def _kill_the_follower(shop: House, seed: int, seconds: int) -> None:
+def _kill_the_follower(shop: House, seed: int, kills: int) -> None:
     chance = random.Random(seed)
-    kills = 0
-    with traded(shop, seconds) as trade:
-        while trade.poll() is None:
+    with traded(shop, 300) as trade:
+        for _ in range(kills):
             follower = Process(shop)
             follower.speaks()
             follower.lives(chance.uniform(0, 1.2))
             follower.kill()
-            kills += 1
+        assert trade.poll() is None, "the shop traded all the time"
+        trade.kill()
     shop.catch_up()
-    assert kills >= 2
-    assert len(shop.open().log()) > 3, "killed before it wrote anything"
+    assert len(shop.open().log()) >= 3, "killed before it wrote anything"
     assert shop.reasons == ["no changes were followed before"]
     assert not [step for step in follower.steps() if step.get("kind") == "snapshot"]
     nothing_lost_nothing_twice(shop)
@@ -127,14 +126,14 @@ def _kill_the_follower(shop: House, seed: int, seconds: int) -> None:
 @pytest.mark.parametrize("seed", [1])
 def test_a_follower_killed_at_any_moment_loses_and_repeats_nothing(shop: House, seed: int) -> None:
     """Killed again and again under load; whoever goes on needs no new snapshot."""
-    _kill_the_follower(shop, seed, 5)
+    _kill_the_follower(shop, seed, 3)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(2, 22))
 def test_twenty_more_followers_killed(shop: House, seed: int) -> None:
     """The same for longer, at other moments."""
-    _kill_the_follower(shop, seed, 15)
+    _kill_the_follower(shop, seed, 10)
 
 
 def _crash_the_server(house: House, seed: int, crashes: int) -> None:
