@@ -237,5 +237,4 @@ def _event(prepared: Prepared, taken: list[Taken], position: str, stored: int, s
         gone=sum(each.gone for each in outcomes),
         stored=stored,
         seconds=seconds,
-        gaps=tuple(gap for each in outcomes for gap in each.gaps),
     )

@@ -82,7 +82,8 @@ class PostgresChanges:
             marks = definition_marks(connection, self._name)
             with connect(self._url, replication=True) as replication:
                 finding = examine(replication, self._name, start)
-            why = finding.fact if finding else difference(load_catalog(connection), schemas)
+            catalog = load_catalog(connection)
+            why = finding.fact if finding else difference(catalog, schemas)
             if not why and publication_statements(connection, self._name, candidates(connection)):
                 why = "the publications no longer send every change of every table"
             if not why and not position.endswith(f", definitions {marks}"):
@@ -93,6 +94,7 @@ class PostgresChanges:
             with stream(self._url, self._name, publication_names(self._name), start) as changes:
                 feed = _Feed(changes, connection, schemas, start, "")
                 feed.marks = self._name, marks
+                feed.learn(catalog)
                 if since is not None:
                     feed.moment((since - _EPOCH) // timedelta(microseconds=1))
                 try:
@@ -122,15 +124,13 @@ class _Feed:
         self._blocks: queue.Queue[Block | HoldfastError] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._read_ahead, name="holdfast-changes", daemon=True)
         if changes is not None:
-            self._learn(load_catalog(connection))
             self._thread.start()
 
     def close(self) -> None:
         """Stop reading ahead."""
         self._stop.set()
         while self._thread.is_alive():
-            with_room = not self._blocks.empty()
-            if with_room:
+            if not self._blocks.empty():
                 self._blocks.get_nowait()
             self._thread.join(0.05)
 
@@ -237,9 +237,10 @@ class _Feed:
             why = _OTHER_MARKS
         if why:
             raise _Broken(why)
-        self._learn(catalog)
+        self.learn(catalog)
 
-    def _learn(self, catalog: Catalog) -> None:
+    def learn(self, catalog: Catalog) -> None:
+        """Take the tables as they are now, which must be those that the vault holds."""
         self._tables = {(table.schema, table.name): table for table in catalog.tables.values()}
 
     def table_of(self, relation: Relation) -> Table:
