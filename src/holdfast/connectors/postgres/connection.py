@@ -17,7 +17,17 @@ from psycopg import conninfo, errors
 
 from holdfast.errors import Damaged, HoldfastError, Refused, TargetChanged, Unreachable, Unsupported, Usage
 
-__all__ = ["Connection", "RuleBroken", "ValueTaken", "connect", "qualified", "quoted", "shown", "translated"]
+__all__ = [
+    "Connection",
+    "RuleBroken",
+    "ValueTaken",
+    "connect",
+    "qualified",
+    "quoted",
+    "session",
+    "shown",
+    "translated",
+]
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
@@ -56,12 +66,7 @@ def connect(url: str, *, replication: bool = False) -> Connection:
 
     Raises Usage (the URL can't be read), Unreachable (no answer, no such database) or Refused (who we are is denied).
     """
-    parts = _parts(url)
-    settings = " ".join(f"-c {name}={_escaped(value)}" for name, value in _SETTINGS.items())
-    parts["options"] = f"{parts.get('options') or ''} {settings}".strip()
-    parts["client_encoding"] = "UTF8"
-    parts["application_name"] = "holdfast"
-    parts.setdefault("connect_timeout", _CONNECT_SECONDS)
+    parts = session(url)
     if replication:
         parts["replication"] = "database"
     try:
@@ -69,6 +74,17 @@ def connect(url: str, *, replication: bool = False) -> Connection:
     except psycopg.Error as error:
         raise _unconnected(url, error) from None
     return connection
+
+
+def session(url: str) -> dict[str, Any]:
+    """What `connect` tells the server and libpq, by name of parameter. Raises Usage if the URL can't be read."""
+    parts = _parts(url)
+    settings = " ".join(f"-c {name}={_escaped(value)}" for name, value in _SETTINGS.items())
+    parts["options"] = f"{parts.get('options') or ''} {settings}".strip()
+    parts["client_encoding"] = "UTF8"
+    parts["application_name"] = "holdfast"
+    parts.setdefault("connect_timeout", _CONNECT_SECONDS)
+    return parts
 
 
 def quoted(name: str) -> str:

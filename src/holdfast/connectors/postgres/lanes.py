@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
+import pyarrow as pa
 from psycopg import errors
 
 from holdfast.connectors.postgres.catalog import Catalog, Table, load_catalog
 from holdfast.connectors.postgres.connection import Connection, connect, shown, translated
+from holdfast.connectors.postgres.pump import pumped
 from holdfast.connectors.postgres.server import log_position
 from holdfast.errors import TargetChanged, Unreachable
 
 __all__ = ["Held", "Lanes", "hold"]
 
 _BEGIN = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# Behind whoever waits to alter the table it would wait for the first connection, which has its lock and can read.
+_SHORT_WAIT = "SET LOCAL lock_timeout = '500ms'"
 _ATTEMPTS = 3
 _TABLES_AT_ONCE = 500
 
@@ -47,6 +51,10 @@ class Lanes:
             with self._lock:
                 # The first one stays the one that is used first.
                 self._idle.insert(len(self._idle) if connection is self._first else 0, connection)
+
+    def pumped(self, sql: str, columns: int, arrow: pa.DataType) -> Generator[pa.RecordBatch, None, None]:
+        """The rows of a COPY in this moment, through a process of its own. Raises NoPump instead of the first batch."""
+        return pumped(self._url, (_BEGIN, _join(self._export), _SHORT_WAIT, sql), columns, arrow)
 
     def close(self) -> None:
         """End the moment, and every connection with it."""
@@ -107,9 +115,13 @@ def join(connection: Connection, export: str, place: str) -> None:
     with translated(place):
         try:
             connection.execute(_BEGIN)
-            connection.execute(f"SET TRANSACTION SNAPSHOT '{export}'")
+            connection.execute(_join(export))
         except (errors.InvalidParameterValue, errors.UndefinedObject) as error:
             raise Unreachable(f"{place}: the snapshot {export} is gone", hint="try again from the start") from error
+
+
+def _join(export: str) -> str:
+    return f"SET TRANSACTION SNAPSHOT '{export}'"
 
 
 def _taken(connection: Connection) -> Held | None:

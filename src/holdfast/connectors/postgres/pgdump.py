@@ -1,13 +1,7 @@
-"""Runs pg_dump: the one program that knows how the engine writes its own definitions.
-
-The password goes through the environment, never through the arguments, which other users of the machine can see.
-"""
+"""Runs pg_dump: the one program that knows how the engine writes its own definitions."""
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import subprocess
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +10,7 @@ from pathlib import Path
 from psycopg import conninfo
 
 from holdfast.connectors.postgres.connection import connect, shown
+from holdfast.connectors.postgres.programs import address, programs
 from holdfast.errors import HoldfastError, Refused, Unreachable, Unsupported
 
 __all__ = ["SECTIONS", "dump"]
@@ -23,7 +18,6 @@ __all__ = ["SECTIONS", "dump"]
 SECTIONS = ("pre", "post")
 
 _LOCK_MILLISECONDS = 10_000
-_FOLDERS = (("/usr/lib/postgresql", "*/bin"), ("/usr", "pgsql-*/bin"))
 _OPTIONS = (
     "--no-password",
     "--create",
@@ -45,7 +39,8 @@ def dump(url: str, snapshot_name: str | None) -> tuple[str, ...]:
         major = connection.info.server_version // 10_000
     program = _program(major)
     options = [*_OPTIONS, *([f"--snapshot={snapshot_name}"] if snapshot_name else [])]
-    target, environment = _connection(url)
+    parts = conninfo.conninfo_to_dict(url)
+    target, environment = address({**parts, "options": f"{parts.get('options', '')} {_SETTINGS}".strip()})
     commands = [[str(program), *options, f"--section={section}-data", f"--dbname={target}"] for section in SECTIONS]
     with ThreadPoolExecutor(len(commands)) as pool:
         return tuple(pool.map(lambda command: _run(command, environment, url), commands))
@@ -72,28 +67,9 @@ def _failed(url: str, told: str) -> HoldfastError:
     return Unreachable(message, hint="try again; what holds a lock on a table for long must end first")
 
 
-def _connection(url: str) -> tuple[str, dict[str, str]]:
-    """What to give pg_dump as --dbname, without secrets, and its environment."""
-    parts = {name: str(value) for name, value in conninfo.conninfo_to_dict(url).items()}
-    environment = {**os.environ, "LC_ALL": "C"}
-    if password := parts.pop("password", None):
-        environment["PGPASSWORD"] = password
-    parts["options"] = f"{parts.get('options', '')} {_SETTINGS}".strip()
-    return conninfo.make_conninfo("", **parts), environment
-
-
 def _program(major: int) -> Path:
     """The pg_dump of the server's own version, or the next newer one: an older one can't read it."""
-    found: dict[int, Path] = {}
-    for folder, pattern in _FOLDERS:
-        for path in Path(folder).glob(f"{pattern}/pg_dump"):
-            if number := re.search(r"(\d+)/bin/pg_dump$", str(path)):
-                found[int(number[1])] = path
-    on_path = shutil.which("pg_dump")
-    if major not in found and on_path:
-        told = subprocess.run([on_path, "--version"], capture_output=True, text=True, check=False).stdout
-        if number := re.search(r" (\d+)", told):
-            found.setdefault(int(number[1]), Path(on_path))
+    found = programs("pg_dump")
     fitting = [number for number in found if number >= major]
     if not fitting:
         have = f"only version {max(found)}" if found else "none"

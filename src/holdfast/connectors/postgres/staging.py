@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from holdfast.connectors.postgres.catalog import Table, TableColumn
 from holdfast.connectors.postgres.connection import Connection, quoted
-from holdfast.connectors.postgres.copying import copied
+from holdfast.connectors.postgres.copying import copied, copy_sql
 from holdfast.connectors.postgres.loading import as_csv, copy_in
 from holdfast.connectors.postgres.values import Misfit, decode, decode_mixed
 from holdfast.core.records import MIXED, Column, Schema
@@ -28,7 +28,7 @@ class Staging:
         self.connection = connection
         self.table = table
         self.schema = schema
-        self._arrow = pa.binary() if encoding == "SQL_ASCII" else pa.string()
+        self._encoding, self._arrow = ("SQL_ASCII", pa.binary()) if encoding == "SQL_ASCII" else ("UTF8", pa.string())
         self._stages: dict[tuple[str, ...], str] = {}
 
     def stage(self, rows: pa.RecordBatch, columns: Sequence[Column]) -> str:
@@ -59,7 +59,7 @@ class Staging:
         The first `before` columns are none of theirs and come beside them as text.
         """
         stored = self.table.stored
-        sql = f"COPY ({statement}) TO STDOUT (FORMAT csv, FORCE_QUOTE *)"
+        sql = copy_sql(statement, encoding=self._encoding)
         for batch in copied(self.connection, sql, before + len(stored), self._arrow):
             columns, arrays = [], []
             for number, column in enumerate(stored, before):

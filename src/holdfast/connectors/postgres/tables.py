@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from holdfast.connectors.postgres.catalog import Table
 from holdfast.connectors.postgres.connection import Connection, quoted, translated
-from holdfast.connectors.postgres.copying import copied, copy_sql
+from holdfast.connectors.postgres.copying import copied, copy_sql, selected
 from holdfast.connectors.postgres.lanes import Lanes
 from holdfast.connectors.postgres.proof import VALUE_BYTES_MAX, Proof
+from holdfast.connectors.postgres.pump import NoPump
 from holdfast.connectors.postgres.values import Misfit, decode, decode_mixed
 from holdfast.core.ports import Misread
 from holdfast.core.records import MIXED, Collection, Schema
 from holdfast.errors import Unsupported
 
 __all__ = ["TableView"]
+
+# Below, a process of its own costs more than it spares.
+_LARGE = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +69,13 @@ class TableView:
 
     def _rows(self, connection: Connection) -> Iterator[pa.RecordBatch]:
         encoding, arrow = ("SQL_ASCII", pa.binary()) if self.is_raw else ("UTF8", pa.string())
-        sql = copy_sql(self.schema.names, self.table.sql_source, self.order, encoding=encoding)
-        with closing(copied(connection, sql, len(self.schema.columns), arrow)) as texts:
+        sql = copy_sql(selected(self.schema.names, self.table.sql_source, self.order), encoding=encoding)
+        wanted = sql, len(self.schema.columns), arrow
+        if _size(connection, self.table) >= _LARGE:
+            with suppress(NoPump), closing(self.lanes.pumped(*wanted)) as texts:
+                yield from map(self._records, texts)
+                return
+        with closing(copied(connection, *wanted)) as texts:
             yield from map(self._records, texts)
 
     def _records(self, texts: pa.RecordBatch) -> pa.RecordBatch:
@@ -105,3 +114,10 @@ class TableView:
 
     def _kind(self, name: str) -> str:
         return next(column.kind for column in self.table.stored if column.name == name)
+
+
+def _size(connection: Connection, table: Table) -> int:
+    """The bytes of the table's own rows, those of its partitions and of large values too."""
+    sources = "SELECT relid FROM pg_partition_tree(%s::oid)" if table.is_partitioned else "SELECT %s::oid"
+    query = f"SELECT coalesce(sum(pg_table_size(part.oid)), 0) FROM ({sources}) part (oid)"
+    return int(connection.execute(query.encode(), (table.oid,)).fetchall()[0][0])
