@@ -17,7 +17,7 @@ import pyarrow as pa
 from holdfast.connectors.postgres.catalog import Catalog, Table, load_catalog
 from holdfast.connectors.postgres.connection import shown, translated
 from holdfast.connectors.postgres.definitions import RESERVED, SCHEMA, SEQUENCE
-from holdfast.connectors.postgres.loading import ahead, as_csv, copy_in, copy_in_twice
+from holdfast.connectors.postgres.loading import ahead, as_text, copy_in, copy_in_twice
 from holdfast.connectors.postgres.place import Place, open_place
 from holdfast.connectors.postgres.redefine import Definitions, made_in_order
 from holdfast.connectors.postgres.references import count_unproven
@@ -112,7 +112,7 @@ class _Building:
                 yield batch
 
         def lines(batch: pa.RecordBatch) -> pa.Buffer:
-            return as_csv(batch, view.schema.columns)
+            return as_text(batch, view.schema.columns)
 
         names, spare = view.schema.names, self._place.spare
         try:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from holdfast.connectors.postgres.connection import qualified, quoted
-from holdfast.connectors.postgres.loading import as_csv, copy_in
+from holdfast.connectors.postgres.loading import as_text, copy_in
 from holdfast.connectors.postgres.references import References
 from holdfast.connectors.postgres.staging import ORDINAL, Staging, listed
 from holdfast.core.canonical import row_digests, slices
@@ -115,7 +115,7 @@ class MultisetTable:
         for part, source in self._pieces():
             # One connection can't read and write at once: a piece is read whole, and then its digests are written.
             lines = [
-                as_csv(
+                as_text(
                     pa.RecordBatch.from_arrays([row_digests(records, schema).cast(pa.binary())], names=["digest"]),
                     [_DIGEST],
                     places.column(0),
@@ -151,7 +151,7 @@ class MultisetTable:
         numbers = pa.array([int.from_bytes(key[32:], "big") for key in slices(keys)], pa.int64())
         rows = pa.RecordBatch.from_arrays([pc.binary_slice(keys, 0, 32), numbers], names=["digest", "occurrence"])
         self._connection.execute(f"TRUNCATE {self._keys}".encode())
-        lines = as_csv(rows, _KEY_COLUMNS, pa.array(range(len(keys)), pa.int32()))
+        lines = as_text(rows, _KEY_COLUMNS, pa.array(range(len(keys)), pa.int32()))
         copy_in(self._connection, self._keys, ["digest", "occurrence", ORDINAL], [lines])
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from holdfast.connectors.postgres.catalog import Table, TableColumn
 from holdfast.connectors.postgres.connection import Connection, quoted
 from holdfast.connectors.postgres.copying import copied, copy_sql
-from holdfast.connectors.postgres.loading import as_csv, copy_in
+from holdfast.connectors.postgres.loading import as_text, copy_in
 from holdfast.connectors.postgres.values import Misfit, decode, decode_mixed
 from holdfast.core.records import MIXED, Column, Schema
 
@@ -49,7 +49,7 @@ class Staging:
                 f"FROM {self.table.sql_source} WITH NO DATA".encode()
             )
         numbers = pa.array(range(rows.num_rows), pa.int32())
-        copy_in(self.connection, stage, [*names, ORDINAL], iter([as_csv(rows, columns, numbers)]))
+        copy_in(self.connection, stage, [*names, ORDINAL], iter([as_text(rows, columns, numbers)]))
         run(f"ANALYZE {stage}".encode())
         return stage
 
