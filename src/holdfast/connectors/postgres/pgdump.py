@@ -69,7 +69,7 @@ def _failed(url: str, told: str) -> HoldfastError:
 
 def _program(major: int) -> Path:
     """The pg_dump of the server's own version, or the next newer one: an older one can't read it."""
-    found = programs("pg_dump")
+    found = programs("pg_dump", major)
     fitting = [number for number in found if number >= major]
     if not fitting:
         have = f"only version {max(found)}" if found else "none"

@@ -19,14 +19,18 @@ __all__ = ["address", "programs"]
 _FOLDERS = (("/usr/lib/postgresql", "*/bin"), ("/usr", "pgsql-*/bin"))
 
 
-def programs(name: str) -> dict[int, Path]:
-    """Each version of a program that is installed, by its major number; the one on the path where no other has it."""
+def programs(name: str, major: int = 0) -> dict[int, Path]:
+    """The versions of a program that are installed, by their major number.
+
+    Where *major* (0: any) is not in its usual place, the one on the path is asked: that costs, for it has to be run.
+    """
     found: dict[int, Path] = {}
     for folder, pattern in _FOLDERS:
         for path in Path(folder).glob(f"{pattern}/{name}"):
             if number := re.search(r"(\d+)/bin/[a-z_]+$", str(path)):
                 found[int(number[1])] = path
-    if on_path := shutil.which(name):
+    is_there = major in found if major else bool(found)
+    if not is_there and (on_path := shutil.which(name)):
         told = subprocess.run([on_path, "--version"], capture_output=True, text=True, check=False).stdout
         if number := re.search(r" (\d+)", told):
             found.setdefault(int(number[1]), Path(on_path))
