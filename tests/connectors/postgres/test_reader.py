@@ -16,9 +16,9 @@ import psycopg
 import pyarrow as pa
 import pytest
 
+from holdfast.connectors._sql.views import VALUE_BYTES_MAX
 from holdfast.connectors.postgres.connection import connect, quoted
 from holdfast.connectors.postgres.copying import BLOCK_BYTES
-from holdfast.connectors.postgres.proof import VALUE_BYTES_MAX
 from holdfast.connectors.postgres.reader import PostgresReader, PostgresSnapshot
 from holdfast.connectors.postgres.values import encode
 from holdfast.core.canonical import decode, key_bytes, row_digests, slices, tagged

@@ -10,23 +10,15 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from holdfast.connectors.sqlite import SqliteReader
-from holdfast.core.align import Keyed
-from holdfast.core.canonical import key_bytes, row_digests
-from holdfast.core.compare import Difference, compare
-from holdfast.core.fingerprint import multiset_keys
-from holdfast.core.plan import CollectionDifferences, Plan, make_plan
+from holdfast.core.plan import Plan, make_plan
 from holdfast.core.ports import View
-from holdfast.core.projection import common_schema, project
-from holdfast.core.records import Collection, Schema, is_definition
+from tests.connectors.plans import differences, digests_of, held_by, is_business
 
 Rows = Sequence[Sequence[Any]]
 
@@ -79,16 +71,11 @@ def _rows(connection: sqlite3.Connection, table: str) -> list[tuple[Any, ...]]:
 
 def records(path: Path) -> dict[str, tuple[tuple[str, ...], list[bytes]]]:
     """Key and sorted row digests of every collection, as the connector reads them."""
-    found = {}
-    with SqliteReader(path).snapshot() as snapshot:
-        for collection in snapshot.collections:
-            view = snapshot.read(collection)
-            digests = []
-            for batch in view.batches():
-                batch.validate(full=True)
-                digests += row_digests(batch, view.schema).to_pylist()
-            found[collection.name] = (collection.schema.key, sorted(digests))
-    return found
+    held = held_by(SqliteReader(path))
+    for _, batches in held.values():
+        for batch in batches:
+            batch.validate(full=True)
+    return digests_of(held)
 
 
 def rows(path: Path, name: str) -> list[dict[str, Any]]:
@@ -99,41 +86,11 @@ def rows(path: Path, name: str) -> list[dict[str, Any]]:
 
 
 def plan_between(
-    wanted: Path,
-    target: Path,
-    *,
-    deletes: bool = True,
-    only: Callable[[str], bool] = lambda name: not is_definition(name),
+    wanted: Path, target: Path, *, deletes: bool = True, only: Callable[[str], bool] = is_business
 ) -> Plan:
     """The plan that makes the target hold what the wanted database holds."""
-    sides = [_held(path) for path in (wanted, target)]
-    names = filter(only, sorted({*sides[0], *sides[1]}))
-    differences = [_differences(name, sides[0].get(name), sides[1].get(name)) for name in names]
-    return make_plan(str(target), differences, deletes=deletes)
-
-
-def _held(path: Path) -> dict[str, tuple[Schema, list[pa.RecordBatch]]]:
-    with SqliteReader(path).snapshot() as snapshot:
-        views = [snapshot.read(each) for each in snapshot.collections]
-        return {view.name: (view.schema, list(view.batches())) for view in views}
-
-
-def _differences(name: str, wanted: Any, actual: Any) -> CollectionDifferences:
-    wanted, actual = wanted or (actual[0], []), actual or (wanted[0], [])
-    schema = common_schema(actual[0], wanted[0])
-    found: list[Difference] = list(compare(_sorted(wanted, schema), _sorted(actual, schema), schema))
-    return CollectionDifferences(Collection(name, schema), lambda: iter(found))
-
-
-def _sorted(side: tuple[Schema, list[pa.RecordBatch]], schema: Schema) -> Iterator[Keyed]:
-    source, batches = side
-    held = [project(batch, source, schema) for batch in batches]
-    if held:
-        rows = pa.concat_batches(held)
-        keys = key_bytes(rows, schema) if schema.key else row_digests(rows, schema).cast(pa.binary())
-        order = pc.sort_indices(keys)
-        keys, rows = keys.take(order), rows.take(order)
-        yield Keyed(keys if schema.key else multiset_keys(keys)[0], rows)
+    sides = [held_by(SqliteReader(path)) for path in (wanted, target)]
+    return make_plan(str(target), differences(*sides, only), deletes=deletes)
 
 
 class Shop:

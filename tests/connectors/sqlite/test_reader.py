@@ -11,8 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from holdfast.connectors._sql.views import VALUE_BYTES_MAX
 from holdfast.connectors.sqlite import SqliteReader
-from holdfast.connectors.sqlite.reader import VALUE_BYTES_MAX
 from holdfast.core.align import is_ascending
 from holdfast.core.canonical import decode, key_bytes
 from holdfast.core.ports import Misread

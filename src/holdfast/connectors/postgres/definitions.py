@@ -9,11 +9,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 
+from holdfast.connectors._sql.definitions import definition_batch
 from holdfast.connectors.postgres.belonging import tables_of
 from holdfast.connectors.postgres.connection import Connection, quoted, translated
 from holdfast.connectors.postgres.pgdump import SECTIONS, dump
@@ -26,7 +26,6 @@ __all__ = [
     "SCHEMA_SCHEMA",
     "SEQUENCE",
     "SEQUENCE_SCHEMA",
-    "definition_batch",
     "schema_records",
     "sequence_records",
 ]
@@ -94,15 +93,6 @@ def sequence_records(connection: Connection) -> pa.RecordBatch:
             found = connection.execute(" UNION ALL ".join(parts).encode()).fetchall()
             rows += [(names[number][2], value, is_called) for number, value, is_called in sorted(found)]
     return definition_batch(SEQUENCE_SCHEMA, rows)
-
-
-def definition_batch(schema: Schema, rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
-    """Rows of a few definitions as a batch."""
-    columns = zip(*rows, strict=True) if rows else [[] for _ in schema.columns]
-    arrow = schema.arrow()
-    return pa.RecordBatch.from_arrays(
-        [pa.array(values, field.type) for values, field in zip(columns, arrow, strict=True)], schema=arrow
-    )
 
 
 def _is_left_out(section: str, entry: Entry) -> bool:

@@ -1,7 +1,7 @@
 """Records of a table without a key, found by row digest and occurrence number inside one transaction.
 
 The table is locked against other writers and read once. A temporary table holds digests and where each row lies, never
-values, and may outgrow memory. Which of several equal rows has which occurrence number makes no difference.
+values, and may outgrow memory.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from holdfast.connectors._sql.multiset import split, surplus
 from holdfast.connectors.postgres.connection import qualified, quoted
 from holdfast.connectors.postgres.loading import as_text, copy_in
 from holdfast.connectors.postgres.references import References
@@ -92,19 +92,11 @@ class MultisetTable:
 
     def surplus(self) -> str | None:
         """In words why the table is not what the plan wants, though each step was done; None if it is."""
-        ask = self._connection.execute
-        more = ask(
-            f"SELECT count(*) FROM {self._rows} x JOIN {self._rows} y ON y.digest = x.digest "
-            "AND y.occurrence > x.occurrence WHERE x.is_gone AND NOT y.is_gone".encode()
-        ).fetchall()[0][0]
-        fewer = ask(
-            f"SELECT count(*) FROM {self._rows} x WHERE x.is_new AND x.occurrence > 0 AND NOT EXISTS "
-            f"(SELECT FROM {self._rows} y WHERE y.digest = x.digest AND y.occurrence = x.occurrence - 1 "
-            "AND NOT y.is_gone)".encode()
-        ).fetchall()[0][0]
-        if not more and not fewer:
-            return None
-        return f"{more or fewer} of its equal records are {'more' if more else 'fewer'} than when the plan was made"
+
+        def count(sql: str) -> int:
+            return int(self._connection.execute(sql.encode()).fetchall()[0][0])
+
+        return surplus(count, self._rows)
 
     def _load(self) -> None:
         run, table = self._connection.execute, self._staging.table
@@ -148,10 +140,8 @@ class MultisetTable:
         return found
 
     def _stage_keys(self, keys: pa.Array) -> None:
-        numbers = pa.array([int.from_bytes(key[32:], "big") for key in slices(keys)], pa.int64())
-        rows = pa.RecordBatch.from_arrays([pc.binary_slice(keys, 0, 32), numbers], names=["digest", "occurrence"])
         self._connection.execute(f"TRUNCATE {self._keys}".encode())
-        lines = as_text(rows, _KEY_COLUMNS, pa.array(range(len(keys)), pa.int32()))
+        lines = as_csv(split(keys), _KEY_COLUMNS, pa.array(range(len(keys)), pa.int32()))
         copy_in(self._connection, self._keys, ["digest", "occurrence", ORDINAL], [lines])
 
 

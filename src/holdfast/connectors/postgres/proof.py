@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.connectors._sql.views import VALUE_BYTES_MAX
 from holdfast.connectors.postgres.catalog import Table, TableColumn
 from holdfast.connectors.postgres.connection import Connection, quoted
 from holdfast.core.records import MIXED, Column, Schema
 
-__all__ = ["VALUE_BYTES_MAX", "Proof", "declared_schema", "prove"]
+__all__ = ["Proof", "declared_schema", "prove"]
 
-VALUE_BYTES_MAX = 32 << 20
 # The last moment that 64 bits of microseconds since 1970 count; PostgreSQL counts from 2000.
 _LAST = "294247-01-10 04:00:54.775807"
 # Infinities sort before and after all else. An index, where there is one, answers without a scan.

@@ -11,15 +11,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from types import MappingProxyType
 
 import pyarrow as pa
 
+from holdfast.connectors._sql.definitions import DefinitionsView
+from holdfast.connectors._sql.views import OwnView, Views
 from holdfast.connectors.postgres.catalog import Catalog
 from holdfast.connectors.postgres.connection import shown, translated
 from holdfast.connectors.postgres.definitions import (
@@ -34,9 +35,7 @@ from holdfast.connectors.postgres.lanes import Held, Lanes, hold
 from holdfast.connectors.postgres.order import key_order
 from holdfast.connectors.postgres.proof import Proof, declared_schema, prove
 from holdfast.connectors.postgres.tables import TableView
-from holdfast.core.ports import View
 from holdfast.core.records import Collection, Schema
-from holdfast.errors import Refused, Unsupported, Usage
 
 __all__ = ["PostgresReader", "PostgresSnapshot"]
 
@@ -66,13 +65,14 @@ class PostgresReader:
             lanes.close()
 
 
-class PostgresSnapshot:
+class PostgresSnapshot(Views):
     """One moment of a database. `export` is the name under which other connections join it while it is open.
 
     `lsn` is where the log stood: exactly at the snapshot if that was exported with a slot; otherwise just before it.
     """
 
     def __init__(self, url: str, held: Held, lanes: Lanes, known: Mapping[str, Schema]) -> None:
+        super().__init__(shown(url))
         self.taken = datetime.now(UTC)
         self.lsn = held.lsn
         self.export = held.export
@@ -80,7 +80,6 @@ class PostgresSnapshot:
         self._url = url
         self._lanes = lanes
         self._known = known
-        self._views: dict[str, _RecordsView | TableView] = {}
 
     @property
     def position(self) -> str:
@@ -95,30 +94,12 @@ class PostgresSnapshot:
         """All tables and the definitions, in order."""
         return tuple(sorted({SCHEMA, SEQUENCE, *self.catalog.tables}))
 
-    def collection(self, name: str) -> Collection:
-        """A collection with its schema; a table's is proven on its rows where its types need that."""
-        if name not in self.names:
-            raise Usage(f"{shown(self._url)} has no collection {name}", hint="look at what it has")
-        if name not in self._views:
-            self._views[name] = self._view(name)
-        return self._views[name].collection
-
-    @property
-    def collections(self) -> tuple[Collection, ...]:
-        """All of them, by name."""
-        return tuple(self.collection(name) for name in self.names)
-
-    def read(self, collection: Collection) -> View:
-        """The live view of one of `collections`."""
-        self.collection(collection.name)
-        return self._views[collection.name]
-
-    def _view(self, name: str) -> _RecordsView | TableView:
+    def _view(self, name: str) -> OwnView:
         if name == SCHEMA:
             collection = Collection(SCHEMA, SCHEMA_SCHEMA, self.catalog.not_covered)
-            return _RecordsView(collection, lambda: schema_records(self._url, self.export))
+            return DefinitionsView(collection, lambda: schema_records(self._url, self.export))
         if name == SEQUENCE:
-            return _RecordsView(Collection(SEQUENCE, SEQUENCE_SCHEMA), self._sequences)
+            return DefinitionsView(Collection(SEQUENCE, SEQUENCE_SCHEMA), self._sequences)
         table = self.catalog.tables[name]
         encoding = self.catalog.encoding
         proof, order = Proof(declared_schema(table, encoding)), ""
@@ -131,30 +112,3 @@ class PostgresSnapshot:
     def _sequences(self) -> pa.RecordBatch:
         with translated(SEQUENCE), self._lanes.lane() as connection:
             return sequence_records(connection)
-
-
-@dataclass(frozen=True, slots=True)
-class _RecordsView:
-    """Definitions, which are few: made when they are asked for. A right that is missing is a gap, not the end."""
-
-    collection: Collection
-    make: Callable[[], pa.RecordBatch]
-
-    @property
-    def name(self) -> str:
-        return self.collection.name
-
-    @property
-    def schema(self) -> Schema:
-        return self.collection.schema
-
-    @property
-    def ordered(self) -> bool:
-        return False
-
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        try:
-            batch = self.make()
-        except Refused as error:
-            raise Unsupported(error.message, hint=error.hint) from error
-        yield batch

@@ -12,6 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from holdfast.connectors._sql.definitions import definitions_due
+from holdfast.connectors.postgres.apply import NEW_PLACE
 from holdfast.connectors.postgres.connection import Connection
 from holdfast.connectors.postgres.definitions import (
     SCHEMA,
@@ -23,11 +25,9 @@ from holdfast.connectors.postgres.definitions import (
 )
 from holdfast.connectors.postgres.redefine import Definitions, made_in_order
 from holdfast.connectors.postgres.sequences import set_sequences
-from holdfast.core.canonical import row_digests
 from holdfast.core.plan import Op, Steps
 from holdfast.core.ports import Applied
-from holdfast.core.records import Schema
-from holdfast.errors import Refused, TargetChanged
+from holdfast.errors import Refused
 
 __all__ = ["Restated"]
 
@@ -79,32 +79,19 @@ class Restated:
 
     def _due(self, name: str) -> list[_Row]:
         """The definitions of one collection that are still to be made."""
-        steps = [each for each in self._steps if each.collection == name]
-        if not steps:
+        if not any(each.collection == name for each in self._steps):
             return []
         schema = SCHEMA_SCHEMA if name == SCHEMA else SEQUENCE_SCHEMA
-        now = _digests(self._held(name), schema)
-        due = []
-        for each in steps:
-            digests = each.expected.to_pylist(), each.wanted.to_pylist()
-            for row, expected, wanted in zip(each.rows.to_pylist(), *digests, strict=True):
-                key = tuple(row[column] for column in schema.key)
-                if now.get(key) == wanted:
-                    self._already += 1
-                    continue
-                told = " ".join(str(part) for part in key if part not in ("", 0))
-                if now.get(key) != expected:
-                    raise TargetChanged(
-                        f"{name}: the definition of {told} is not what the plan expects; nothing was written",
-                        hint="compare again, and make a new plan",
-                    )
-                if each.op is not Op.INSERT:
-                    raise Refused(
-                        f"{name}: the definition of {told} can't be changed in place",
-                        hint="restore to a new place: holdfast restore --to postgresql://…/NEW",
-                    )
-                due.append(row)
-        return due
+        due, already = definitions_due(self._steps, name, schema, self._held(name))
+        self._already += already
+        for op, row in due:
+            if op is not Op.INSERT:
+                told = " ".join(str(row[column]) for column in schema.key if row[column] not in ("", 0))
+                raise Refused(
+                    f"{name}: the definition of {told} can't be changed in place",
+                    hint=f"restore to a new place: holdfast restore --to {NEW_PLACE}",
+                )
+        return [row for _, row in due]
 
     def _held(self, name: str) -> pa.RecordBatch:
         if name == SEQUENCE:
@@ -115,11 +102,3 @@ class Restated:
 
 def _is_key(row: _Row, new: set[str]) -> bool:
     return row["type"] in ("CONSTRAINT", "INDEX", "INDEX ATTACH") and row["table_name"] in new
-
-
-def _digests(batch: pa.RecordBatch, schema: Schema) -> dict[tuple[Any, ...], bytes]:
-    """The row digest of each definition by its key."""
-    return {
-        tuple(row[column] for column in schema.key): digest
-        for row, digest in zip(batch.to_pylist(), row_digests(batch, schema).to_pylist(), strict=True)
-    }

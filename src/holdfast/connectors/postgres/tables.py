@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from holdfast.connectors._sql.views import too_long
 from holdfast.connectors.postgres.catalog import Table
 from holdfast.connectors.postgres.connection import Connection, quoted, translated
 from holdfast.connectors.postgres.copying import copied, copy_sql, selected
 from holdfast.connectors.postgres.lanes import Lanes
-from holdfast.connectors.postgres.proof import VALUE_BYTES_MAX, Proof
-from holdfast.connectors.postgres.pump import NoPump
+from holdfast.connectors.postgres.proof import Proof
 from holdfast.connectors.postgres.values import Misfit, decode, decode_mixed
 from holdfast.core.ports import Misread
 from holdfast.core.records import MIXED, Collection, Schema
@@ -95,11 +95,7 @@ class TableView:
 
     def _refuse_long_values(self, connection: Connection) -> None:
         for name, longest in self.proof.too_long:
-            where = self._first_longer(connection, name)
-            raise Unsupported(
-                f"{self.name}: column {name} of {where} holds {longest:,} bytes, more than {VALUE_BYTES_MAX:,}",
-                hint="keep values of that size in files, and protect the files",
-            )
+            raise too_long(self.name, name, self._first_longer(connection, name), longest)
 
     def _first_longer(self, connection: Connection, name: str) -> str:
         key = self.schema.key

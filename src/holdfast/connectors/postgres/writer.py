@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 import psycopg
 from psycopg import IsolationLevel
 
-from holdfast.connectors.postgres.apply import Pass, TableSteps
+from holdfast.connectors._sql.steps import Pass, TableSteps
+from holdfast.connectors.postgres.apply import PostgresTables
 from holdfast.connectors.postgres.catalog import Catalog, Table, collection_name, load_catalog
 from holdfast.connectors.postgres.connection import Connection, ValueTaken, connect, shown, translated
 from holdfast.connectors.postgres.create import create_database
@@ -99,7 +100,7 @@ def _carry_out(connection: Connection, url: str, plan: Plan, passes: Sequence[Pa
     references = References(connection, oids) if silenced.must_check else None
     if references is None:
         _refuse_cascades(connection, plan, catalog)
-    steps_of_tables = TableSteps(connection, catalog, busy, references)
+    steps_of_tables = TableSteps(PostgresTables(connection, catalog, references), busy)
     for stage in passes:
         for steps in plan.steps():
             if steps.collection not in of_definitions:

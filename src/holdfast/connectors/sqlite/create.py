@@ -157,12 +157,13 @@ class _Building:
     def _checked(self) -> Created:
         catalog = load_catalog(self._session)
         wanted = {tuple(row[column] for column in SCHEMA_SCHEMA.names) for row in self._definitions}
-        missing = {each[:2] for each in wanted.difference(schema_records(catalog))}
+        found = {tuple(row.values()) for row in schema_records(catalog).to_pylist()}
+        missing = {each[:2] for each in wanted - found}
         if missing != self._left_out:
             raise Damaged(f"definitions came out differently: {sorted(missing - self._left_out)}")
-        found = self._session.rows("PRAGMA main.integrity_check")
-        if found != [("ok",)]:
-            raise Damaged(f"the database built does not hold together: {found[0][0]}", hint="holdfast verify")
+        integrity = self._session.rows("PRAGMA main.integrity_check")
+        if integrity != [("ok",)]:
+            raise Damaged(f"the database built does not hold together: {integrity[0][0]}", hint="holdfast verify")
         return Created(self._records, tuple(self._not_covered), dangling(self._session, catalog).total())
 
 

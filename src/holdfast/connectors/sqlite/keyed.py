@@ -7,7 +7,6 @@ bytes: an index that ignores case or takes 1 for 1.0 finds candidates, never a w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -20,16 +19,9 @@ from holdfast.core.canonical import key_bytes, row_digests, slices
 from holdfast.core.records import MIXED, Column, Schema
 from holdfast.errors import Unsupported
 
-__all__ = ["KEYS", "Found", "KeyedTable", "create_keys", "loose_schema", "read_joined"]
+__all__ = ["KEYS", "KeyedTable", "create_keys", "loose_schema", "read_joined"]
 
 KEYS = 'temp."holdfast keys"'
-
-
-class Found(NamedTuple):
-    """The record that a key has now: its digest, and its rowid where the table has one."""
-
-    digest: bytes
-    row: int
 
 
 class KeyedTable:
@@ -50,9 +42,10 @@ class KeyedTable:
                 f"{table.name}: there is no way to name a single row, as its columns have taken all names of the rowid",
                 hint="restore to a new place",
             )
+        self._row_ids: dict[bytes, int] = {}
 
-    def find(self, rows: pa.RecordBatch) -> Mapping[bytes, Found]:
-        """What the table holds now under the keys of these rows, by canonical key."""
+    def find(self, rows: pa.RecordBatch) -> Mapping[bytes, bytes]:
+        """Digests of what the table holds now under the keys of these rows, by canonical key."""
         session, names = self._session, [f"k{number}" for number in range(len(self._schema.key))]
         create_keys(session, names)
         values = ", ".join(self._key.placeholders)
@@ -60,40 +53,49 @@ class KeyedTable:
         row = f"t.{self._table.row_id}" if self._table.row_id else "0"
         match = self._match([f"k.{name}" for name in names], "t.")
         source = f"{KEYS} AS k CROSS JOIN {self._table.sql_name} AS t ON {match}"
-        found: dict[bytes, Found] = {}
+        found: dict[bytes, bytes] = {}
+        self._row_ids = {}
         for numbers, records in read_joined(session, row, source, self._projection):
-            digests = slices(row_digests(records, self._loose).cast(pa.binary()))
-            found.update(zip(slices(key_bytes(records, self._loose)), map(Found, digests, numbers), strict=True))
+            keys = slices(key_bytes(records, self._loose))
+            found.update(zip(keys, slices(row_digests(records, self._loose).cast(pa.binary())), strict=True))
+            self._row_ids.update(zip(keys, numbers, strict=True))
         return found
 
-    def insert(self, rows: pa.RecordBatch) -> None:
-        """Write new rows. Raises ValueTaken or RuleBroken."""
+    def insert(self, rows: pa.RecordBatch) -> Mapping[bytes, bytes]:
+        """Write new rows; returns the digests that they have in the table, by key. Raises ValueTaken or RuleBroken."""
         self._session.run_many(
             f"INSERT INTO {self._table.sql_name} ({_listed(self._schema.columns)}) "
             f"VALUES ({', '.join(self._all.placeholders)})",
             self._all.parameters(rows),
         )
+        return self.find(rows)
 
-    def update(self, rows: pa.RecordBatch, found: Sequence[Found]) -> None:
-        """Write all columns but the key of rows that `find` has found. Raises ValueTaken or RuleBroken."""
+    def update(self, rows: pa.RecordBatch) -> Mapping[bytes, bytes]:
+        """Write all columns but the key of rows that the last `find` has found; returns the digests, by key.
+
+        Raises ValueTaken or RuleBroken.
+        """
         if self._rest:
             rest = Binding(self._table.name, self._rest)
             pairs = zip(self._rest, rest.placeholders, strict=True)
             changes = ", ".join(f"{quoted(column.name)} = {value}" for column, value in pairs)
-            where, which = self._which(rows, found)
+            where, which = self._which(rows)
             sql = f"UPDATE {self._table.sql_name} SET {changes} WHERE {where}"
             self._session.run_many(sql, rest.parameters(rows, *which))
+        return self.find(rows)
 
-    def delete(self, rows: pa.RecordBatch, found: Sequence[Found]) -> None:
-        """Delete rows that `find` has found."""
-        where, which = self._which(rows, found)
+    def delete(self, rows: pa.RecordBatch) -> Mapping[bytes, bytes]:
+        """Delete rows that the last `find` has found; returns what is there under their keys now: nothing."""
+        where, which = self._which(rows)
         sql = f"DELETE FROM {self._table.sql_name} WHERE {where}"
         self._session.run_many(sql, Binding(self._table.name, ()).parameters(rows, *which))
+        return self.find(rows)
 
-    def _which(self, rows: pa.RecordBatch, found: Sequence[Found]) -> tuple[str, Sequence[pa.Array]]:
+    def _which(self, rows: pa.RecordBatch) -> tuple[str, Sequence[pa.Array]]:
         """A condition that names one row, and its parameters."""
         if self._table.row_id:
-            return f"{self._table.row_id} = ?", [pa.array([each.row for each in found], pa.int64())]
+            keys = slices(key_bytes(rows, self._schema))
+            return f"{self._table.row_id} = ?", [pa.array([self._row_ids[key] for key in keys], pa.int64())]
         return self._match(self._key.placeholders, ""), self._key.parameters(rows).columns
 
     def _match(self, keys: Sequence[str], prefix: str) -> str:

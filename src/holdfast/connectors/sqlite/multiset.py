@@ -1,16 +1,13 @@
 """Records of a table without a key, found by row digest and occurrence number inside one transaction.
 
 The table is read once. Temporary tables hold its digests and rowids, never its values, and may outgrow memory.
-Which of several equal rows has which occurrence number makes no difference to the result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from holdfast.connectors._sql.multiset import split, surplus
 from holdfast.connectors.sqlite.bands import bands
 from holdfast.connectors.sqlite.binding import Binding
 from holdfast.connectors.sqlite.catalog import Table
@@ -46,22 +43,23 @@ class MultisetTable:
         self._rows = f"temp.{quoted(f'holdfast rows of {table.name}')}"
         self._load()
 
-    def find(self, keys: pa.Array) -> list[int | None]:
-        """The rowid of each key, or None where no such record was there at first."""
+    def find(self, keys: pa.Array) -> list[bool]:
+        """Whether a record with each key was there at first."""
         session = self._session
         create_keys(session, ["digest", "occurrence"])
-        session.run_many(f"INSERT INTO {KEYS} VALUES (?, ?)", _split(keys))
+        session.run_many(f"INSERT INTO {KEYS} VALUES (?, ?)", split(keys))
         sql = (
-            f"SELECT ifnull(r.row, 0), r.row IS NOT NULL FROM {KEYS} AS k LEFT JOIN {self._rows} AS r "
+            f"SELECT r.row IS NOT NULL FROM {KEYS} AS k LEFT JOIN {self._rows} AS r "
             "ON r.digest = k.digest AND r.occurrence = k.occurrence AND NOT r.is_new ORDER BY k.rowid"
         )
-        return [row if is_there else None for row, is_there in session.rows(sql)]
+        return [bool(is_there) for (is_there,) in session.rows(sql)]
 
-    def delete(self, keys: pa.Array, rows: Sequence[int]) -> None:
+    def delete(self, keys: pa.Array) -> None:
         """Delete the rows that `find` has found for these keys."""
-        numbers = pa.RecordBatch.from_arrays([pa.array(rows, pa.int64())], names=["row"])
-        self._session.run_many(f"DELETE FROM {self._table.sql_name} WHERE {self._table.row_id} = ?", numbers)
-        self._session.run_many(f"UPDATE {self._rows} SET is_gone = 1 WHERE digest = ? AND occurrence = ?", _split(keys))
+        which, parameters = "digest = ? AND occurrence = ?", split(keys)
+        row = f"(SELECT row FROM {self._rows} WHERE {which})"
+        self._session.run_many(f"DELETE FROM {self._table.sql_name} WHERE {self._table.row_id} = {row}", parameters)
+        self._session.run_many(f"UPDATE {self._rows} SET is_gone = 1 WHERE {which}", parameters)
 
     def insert(self, keys: pa.Array, rows: pa.RecordBatch) -> list[bytes]:
         """Write new rows and return the digests that they have in the table. Raises ValueTaken or RuleBroken."""
@@ -77,24 +75,13 @@ class MultisetTable:
         self._session.run_many(
             f"INSERT INTO {self._table.sql_name} ({', '.join(columns)}) VALUES ({', '.join(placeholders)})", bound
         )
-        new = pa.RecordBatch.from_arrays([*_split(keys).columns, numbers], names=["digest", "occurrence", "row"])
+        new = pa.RecordBatch.from_arrays([*split(keys).columns, numbers], names=["digest", "occurrence", "row"])
         self._session.run_many(f"INSERT INTO {self._rows} VALUES (?, ?, ?, 0, 1)", new)
         return self._written(new)
 
     def surplus(self) -> str | None:
         """In words why the table is not what the plan wants, though each step was done; None if it is."""
-        more = self._session.value(
-            f"SELECT count(*) FROM {self._rows} AS x JOIN {self._rows} AS y ON y.digest = x.digest "
-            "AND y.occurrence > x.occurrence WHERE x.is_gone AND NOT y.is_gone"
-        )
-        fewer = self._session.value(
-            f"SELECT count(*) FROM {self._rows} AS x WHERE x.is_new AND x.occurrence > 0 AND NOT EXISTS "
-            f"(SELECT 1 FROM {self._rows} AS y WHERE y.digest = x.digest AND y.occurrence = x.occurrence - 1 "
-            "AND NOT y.is_gone)"
-        )
-        if not more and not fewer:
-            return None
-        return f"{more or fewer} of its equal records are {'more' if more else 'fewer'} than when the plan was made"
+        return surplus(self._session.value, self._rows)
 
     def _load(self) -> None:
         session, found = self._session, f"temp.{quoted(f'holdfast found in {self._table.name}')}"
@@ -142,11 +129,3 @@ class MultisetTable:
         for numbers, records in read_joined(self._session, f"t.{self._table.row_id}", source, self._projection):
             found.update(zip(numbers, slices(row_digests(records, self._loose).cast(pa.binary())), strict=True))
         return [found.get(row, b"") for row in new.column("row").to_pylist()]
-
-
-def _split(keys: pa.Array) -> pa.RecordBatch:
-    """Keys of a multiset as digest and occurrence number."""
-    numbers = [int.from_bytes(key[32:], "big") for key in slices(keys)]
-    return pa.RecordBatch.from_arrays(
-        [pc.binary_slice(keys, 0, 32), pa.array(numbers, pa.int64())], names=["digest", "occurrence"]
-    )

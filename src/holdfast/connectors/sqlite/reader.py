@@ -21,6 +21,8 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
+from holdfast.connectors._sql.definitions import DefinitionsView
+from holdfast.connectors._sql.views import VALUE_BYTES_MAX, OwnView, Views, too_long
 from holdfast.connectors.sqlite.bands import Band, bands
 from holdfast.connectors.sqlite.catalog import Catalog, Table, load_catalog, load_sequence
 from holdfast.connectors.sqlite.connection import Session, open_session, quoted
@@ -32,7 +34,6 @@ from holdfast.connectors.sqlite.definitions import (
     SCHEMA_SCHEMA,
     SEQUENCE,
     SEQUENCE_SCHEMA,
-    RecordsView,
     pragma_records,
     schema_records,
 )
@@ -40,14 +41,13 @@ from holdfast.connectors.sqlite.order import stored_order
 from holdfast.connectors.sqlite.projection import Projection
 from holdfast.connectors.sqlite.proof import Proof, prove, schema_of
 from holdfast.connectors.sqlite.texts import is_utf8
-from holdfast.core.ports import Misread, Snapshot, View
+from holdfast.core.ports import Misread, Snapshot
 from holdfast.core.records import Collection, Schema
-from holdfast.errors import Unsupported, Usage
+from holdfast.errors import Unsupported
 
-__all__ = ["BUSY_SECONDS", "VALUE_BYTES_MAX", "SqliteReader", "SqliteSnapshot", "TableView"]
+__all__ = ["BUSY_SECONDS", "SqliteReader", "SqliteSnapshot", "TableView"]
 
 BUSY_SECONDS = 10.0
-VALUE_BYTES_MAX = 32 << 20
 _SYSTEM_PREFIX = "holdfast:"
 
 
@@ -68,10 +68,11 @@ class SqliteReader:
             yield SqliteSnapshot(session, known)
 
 
-class SqliteSnapshot:
+class SqliteSnapshot(Views):
     """One read transaction. Reads the schema at once, rows when they are asked for."""
 
     def __init__(self, session: Session, known: Mapping[str, Schema]) -> None:
+        super().__init__(str(session.path))
         self._session = session
         self._known = known
         self.taken = datetime.now(UTC)
@@ -82,7 +83,6 @@ class SqliteSnapshot:
             "FROM pragma_schema_version, pragma_page_count, pragma_page_size"
         )[0]
         self._catalog = load_catalog(session)
-        self._views: dict[str, RecordsView | TableView] = {}
         changed = datetime.fromtimestamp(max(_changed(session.path)), UTC)
         self.position = f"schema version {version}, {pages} pages of {size} bytes, changed {changed.isoformat()}"
 
@@ -92,24 +92,6 @@ class SqliteSnapshot:
         _check_names(self._catalog)
         return tuple(sorted({SCHEMA, PRAGMA, *self._tables}))
 
-    def collection(self, name: str) -> Collection:
-        """A collection with its schema; a table's is proven by reading it once."""
-        if name not in self.names:
-            raise Usage(f"{self._session.path} has no collection {name}", hint="look at what it has")
-        if name not in self._views:
-            self._views[name] = self._view(name)
-        return self._views[name].collection
-
-    @property
-    def collections(self) -> tuple[Collection, ...]:
-        """All of them, by name."""
-        return tuple(self.collection(name) for name in self.names)
-
-    def read(self, collection: Collection) -> View:
-        """The live view of one of `collections`."""
-        self.collection(collection.name)
-        return self._views[collection.name]
-
     @cached_property
     def _tables(self) -> dict[str, Table]:
         tables = dict(self._catalog.tables)
@@ -117,13 +99,13 @@ class SqliteSnapshot:
             tables[SEQUENCE] = load_sequence(self._session)
         return tables
 
-    def _view(self, name: str) -> RecordsView | TableView:
+    def _view(self, name: str) -> OwnView:
         session, catalog = self._session, self._catalog
         if name == SCHEMA:
             gaps = tuple(gap for gap in (each.not_covered for each in catalog.virtual) if gap)
-            return RecordsView(Collection(SCHEMA, SCHEMA_SCHEMA, gaps), schema_records(catalog))
+            return DefinitionsView(Collection(SCHEMA, SCHEMA_SCHEMA, gaps), lambda: schema_records(catalog))
         if name == PRAGMA:
-            return RecordsView(Collection(PRAGMA, PRAGMA_SCHEMA), pragma_records(session, catalog))
+            return DefinitionsView(Collection(PRAGMA, PRAGMA_SCHEMA), lambda: pragma_records(session, catalog))
         table = self._tables[name]
         proof = prove(session, table, catalog.encoding, self._known.get(name))
         schema = schema_of(table, proof)
@@ -194,11 +176,7 @@ class TableView:
     def _refuse_long_values(self) -> None:
         for name, longest in self.proof.longest.items():
             if longest > VALUE_BYTES_MAX:
-                where = self._first_longer(name)
-                raise Unsupported(
-                    f"{self.name}: column {name} of {where} holds {longest:,} bytes, more than {VALUE_BYTES_MAX:,}",
-                    hint="keep values of that size in files, and protect the files",
-                )
+                raise too_long(self.name, name, self._first_longer(name), longest)
 
     def _first_longer(self, name: str) -> str:
         key = self.schema.key or ((self.table.row_id,) if self.table.row_id else ())

@@ -12,6 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from holdfast.connectors._sql.definitions import definition_batch, definitions_due
+from holdfast.connectors._sql.steps import changed
+from holdfast.connectors.sqlite.apply import NEW_PLACE
 from holdfast.connectors.sqlite.catalog import Catalog, Definition, load_catalog
 from holdfast.connectors.sqlite.connection import Session, folded, quoted
 from holdfast.connectors.sqlite.definitions import (
@@ -21,15 +24,13 @@ from holdfast.connectors.sqlite.definitions import (
     SCHEMA_SCHEMA,
     SEQUENCE,
     SEQUENCE_SCHEMA,
-    RecordsView,
     pragma_records,
     schema_records,
 )
-from holdfast.core.canonical import decode, row_digests
 from holdfast.core.plan import Op, Steps
 from holdfast.core.ports import Applied
-from holdfast.core.records import Collection, Schema
-from holdfast.errors import Refused, TargetChanged
+from holdfast.core.records import Schema
+from holdfast.errors import Refused
 
 __all__ = ["CREATION_ORDER", "Redefinition"]
 
@@ -50,7 +51,7 @@ class Redefinition:
         counters = session.rows(_COUNTERS) if catalog.has_sequence else []
         self._schema = self._due(SCHEMA, SCHEMA_SCHEMA, schema_records(catalog))
         self._pragma = self._due(PRAGMA, PRAGMA_SCHEMA, pragma_records(session, catalog))
-        self._sequence = self._due(SEQUENCE, SEQUENCE_SCHEMA, counters)
+        self._sequence = self._due(SEQUENCE, SEQUENCE_SCHEMA, definition_batch(SEQUENCE_SCHEMA, counters))
         self._refuse_what_needs_a_new_file()
 
     @property
@@ -99,32 +100,21 @@ class Redefinition:
     def check(self) -> None:
         """Raise TargetChanged if the definitions are not what the plan wants, though each step was done."""
         # Not their positions: those depend on what else stands on the table now.
-        now = {(kind, name): (table, sql) for kind, name, table, sql, _ in schema_records(load_catalog(self._session))}
+        found = load_catalog(self._session).definitions
+        now = {(each.type, each.name): (each.table, each.sql) for each in found}
         for op, row in self._schema:
             key = (row["type"], row["name"])
             if now.get(key) != (None if op is Op.DELETE else (row["table_name"], row["sql"])):
-                raise _changed(SCHEMA, key)
+                raise changed(SCHEMA, f"the definition of {' '.join(key)} is not what the plan expects")
 
     def _made(self, *kinds: str) -> list[_Row]:
         rows = [row for op, row in self._schema if op is not Op.DELETE and row["type"] in kinds]
         return sorted(rows, key=lambda row: (CREATION_ORDER[row["type"]], folded(row["table_name"]), row["position"]))
 
-    def _due(self, name: str, schema: Schema, records: Sequence[tuple[Any, ...]]) -> list[tuple[Op, _Row]]:
+    def _due(self, name: str, schema: Schema, records: pa.RecordBatch) -> list[tuple[Op, _Row]]:
         """The steps still to be done on one collection of definitions."""
-        now = _digests(name, schema, records)
-        due = []
-        for steps in self._steps:
-            if steps.collection == name:
-                digests = steps.expected.to_pylist(), steps.wanted.to_pylist()
-                for row, expected, wanted in zip(_plain(steps.rows), *digests, strict=True):
-                    key = tuple(row[column] for column in schema.key)
-                    state = now.get(key)
-                    if state == wanted:
-                        self._already += 1
-                    elif state == expected:
-                        due.append((steps.op, row))
-                    else:
-                        raise _changed(name, key)
+        due, already = definitions_due(self._steps, name, schema, records)
+        self._already += already
         return due
 
     def _refuse_what_needs_a_new_file(self) -> None:
@@ -137,30 +127,5 @@ class Redefinition:
         if altered or fixed:
             raise Refused(
                 f"the definition of {', '.join(altered + fixed)} can't be changed in place",
-                hint="restore to a new place: holdfast restore --to sqlite:///NEW.db",
+                hint=f"restore to a new place: holdfast restore --to {NEW_PLACE}",
             )
-
-
-def _digests(name: str, schema: Schema, records: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], bytes]:
-    """The row digest of each record by its key."""
-    found = {}
-    for batch in RecordsView(Collection(name, schema), tuple(records)).batches():
-        for row, digest in zip(batch.to_pylist(), row_digests(batch, schema).to_pylist(), strict=True):
-            found[tuple(row[column] for column in schema.key)] = digest
-    return found
-
-
-def _plain(rows: pa.RecordBatch) -> list[_Row]:
-    """Rows as Python values, those of mixed columns too: definitions have no bytes of their own."""
-    return [
-        {name: decode(value)[1] if isinstance(value, bytes) else value for name, value in row.items()}
-        for row in rows.to_pylist()
-    ]
-
-
-def _changed(name: str, key: tuple[Any, ...]) -> TargetChanged:
-    told = " ".join(map(str, key))
-    return TargetChanged(
-        f"{name}: the definition of {told} is not what the plan expects; nothing was written",
-        hint="compare again, and make a new plan",
-    )

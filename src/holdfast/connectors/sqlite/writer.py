@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 
-from holdfast.connectors.sqlite.apply import Pass, TableSteps
+from holdfast.connectors._sql.steps import Pass, TableSteps
+from holdfast.connectors.sqlite.apply import SqliteTables
 from holdfast.connectors.sqlite.catalog import Catalog, load_catalog
 from holdfast.connectors.sqlite.connection import Session, ValueTaken, folded, open_session, quoted
 from holdfast.connectors.sqlite.create import create_database
@@ -89,7 +90,7 @@ def _carry_out(session: Session, plan: Plan, passes: Sequence[Pass]) -> Applied:
     redefinition.before_records()
     if small:
         catalog = load_catalog(session)
-    tables = TableSteps(session, catalog, busy)
+    tables = TableSteps(SqliteTables(session, catalog), busy)
     for stage in passes:
         for steps in plan.steps():
             if steps.collection not in of_definitions:
