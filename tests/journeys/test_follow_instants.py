@@ -13,6 +13,7 @@ import pytest
 from holdfast.api import open_vault
 from holdfast.core.where import parse_where
 from holdfast.operations.restore import Choice
+from tests.journeys.desk import Desk
 from tests.journeys.follower import House
 from tests.postgres_server import Database
 
@@ -142,6 +143,22 @@ def test_one_record_goes_back_to_an_instant(past: Past) -> None:
     assert [each for each in after["orders"] if each[0] == 5] == [row]
     assert [each for each in after["orders"] if each[0] != 5] == [each for each in before["orders"] if each[0] != 5]
     assert (after["lines"], after["tenants"]) == (before["lines"], before["tenants"])
+
+
+def test_a_restore_claims_a_signature_only_where_there_is_one(past: Past, desk: Desk, elsewhere: Database) -> None:
+    """Of a commit fingerprints are signed; of an instant, and of some records alone, nothing is, and the proof says so.
+
+    Each is given as JSON too.
+    """
+    at = past.moments[23][0].isoformat()
+    some = desk("restore", "orders", "--where", "id = 5", "--at", at)
+    assert "proven: the collection has the chosen records as the vault holds them, compared one by one" in some.out
+    commit = desk("restore", "--delete", "orders")
+    assert "proven: the collection has the fingerprint that the commit signed" in commit.out
+    whole = desk("restore", "--at", at, "--to", elsewhere.url)
+    assert "have the fingerprints of the vault's records; for 3 of them nothing is signed" in whole.out
+    said = desk("restore", "orders", "--delete", "--at", at, "--json").facts[0]
+    assert [each["basis"] for each in said["proofs"]] == ["instant"]
 
 
 @pytest.fixture

@@ -14,7 +14,9 @@ from holdfast.core.policy import Ruling
 from holdfast.errors import Refused, Usage
 
 if TYPE_CHECKING:
-    from holdfast.operations.proof import Compared
+    from collections.abc import Sequence
+
+    from holdfast.operations.proof import Compared, Proof
     from holdfast.operations.restore import RestoreDone
 
 __all__ = ["differences_shown", "register"]
@@ -167,13 +169,7 @@ def _deed_lines(done: RestoreDone) -> list[str]:
     lines = [f"written: {plural(done.applied.written, 'record')}"]
     if done.created is not None:
         lines += [f"  not brought back: {text}" for text in done.created.not_covered]
-    equal = sum(proof.is_equal for proof in done.proofs)
-    if equal == len(done.proofs) == 1:
-        lines.append("proven: the collection has the fingerprint that the commit signed")
-    elif equal == len(done.proofs):
-        lines.append(f"proven: all {plural(equal, 'collection')} have the fingerprints that the commit signed")
-    else:
-        lines.append(f"{equal} of {len(done.proofs)} collections have the fingerprints that the commit signed")
+    lines.append(_proven_line(done.proofs))
     for proof in done.proofs:
         if proof.tally is not None and not proof.is_equal:
             tally = proof.tally
@@ -184,6 +180,23 @@ def _deed_lines(done: RestoreDone) -> list[str]:
                 f"{amount(tally.changed)} changed"
             )
     return lines
+
+
+def _proven_line(proofs: Sequence[Proof]) -> str:
+    """How many of them came out equal, and to what: nothing is signed of an instant, nor of some records alone."""
+    from holdfast.operations.proof import Basis
+
+    equal, total = sum(proof.is_equal for proof in proofs), len(proofs)
+    all_of_them = f"all {plural(total, 'collection')}" if total != 1 else "the collection"
+    who = f"proven: {all_of_them}" if equal == total else f"{equal} of {plural(total, 'collection')}"
+    has = "has" if equal == total == 1 else "have"
+    if any(proof.basis is Basis.RECORDS for proof in proofs):
+        return f"{who} {has} the chosen records as the vault holds them, compared one by one"
+    unsigned = sum(proof.basis is Basis.INSTANT for proof in proofs)
+    if not unsigned:
+        return f"{who} {has} the fingerprint{'s' * (has == 'have')} that the commit signed"
+    of_them = f"for {amount(unsigned)} of them" if unsigned < total else "for an instant"
+    return f"{who} {has} the fingerprint{'s' * (has == 'have')} of the vault's records; {of_them} nothing is signed"
 
 
 def _restore_facts(done: RestoreDone) -> dict[str, Any]:
@@ -203,7 +216,7 @@ def _restore_facts(done: RestoreDone) -> dict[str, Any]:
         "is_proven": done.is_proven,
         "proofs": [
             {"name": each.name, "is_equal": each.is_equal, "is_whole": each.is_whole, "rows": each.found.rows,
-             "fingerprint": each.found.fingerprint}
+             "fingerprint": each.found.fingerprint, "basis": each.basis.value}
             for each in done.proofs
         ],
     }  # fmt: skip

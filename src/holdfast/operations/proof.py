@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 import pyarrow as pa
 
@@ -20,7 +21,7 @@ from holdfast.operations.spool import DifferenceSpool
 from holdfast.operations.streams import keyed, prefetched
 from holdfast.vault.view import VaultView
 
-__all__ = ["Compared", "Narrowed", "Print", "Proof", "compare_views", "fingerprint_of", "proof_of", "prove"]
+__all__ = ["Basis", "Compared", "Narrowed", "Print", "Proof", "compare_views", "fingerprint_of", "proof_of", "prove"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,17 @@ class Compared:
         return self.tally.is_equal and not self.changes and not self.absent
 
 
+class Basis(StrEnum):
+    """What a proof holds the live records against."""
+
+    SIGNED = "signed"  # the fingerprint that a commit signed
+    INSTANT = "instant"  # the fingerprint of what the vault holds for an instant, of which nothing is signed
+    RECORDS = "records"  # the records themselves, one by one, where only some of a collection are wanted
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Whether a live collection has the fingerprint that a commit signed for it, and how many records each side has.
+    """Whether a live collection is what the vault holds of it, and how many records each side has.
 
     Where it has not, `tally` says what differs: records added since are no failure of a restore that keeps them.
     """
@@ -62,10 +71,11 @@ class Proof:
     wanted: Print
     found: Print
     tally: Tally | None
+    basis: Basis = Basis.SIGNED
 
     @property
     def is_equal(self) -> bool:
-        """Equal fingerprints: the same records, every value of them."""
+        """The same records, every value of them."""
         return self.wanted == self.found and (self.tally is None or self.tally.is_equal)
 
     @property
@@ -107,23 +117,25 @@ def prove(wanted: VaultView, found: View | None, scratch: SealedScratch) -> Proo
 
     Of an instant between two commits nothing is signed: its fingerprint is that of its records as they are read here.
     """
-    signed = fingerprint_of(wanted, scratch) if wanted.rows is None else Print(wanted.rows, wanted.fingerprint)
+    basis = Basis.INSTANT if wanted.rows is None else Basis.SIGNED
+    held = fingerprint_of(wanted, scratch) if wanted.rows is None else Print(wanted.rows, wanted.fingerprint)
     if found is None:
-        return Proof(wanted.name, signed, Print(0, ""), Tally(missing=signed.rows))
+        return Proof(wanted.name, held, Print(0, ""), Tally(missing=held.rows), basis)
     # Types need not agree: a value's bytes are the same in an int and in a mixed column.
     same_form = found.schema.key == wanted.schema.key and set(found.schema.names) == set(wanted.schema.names)
     live = fingerprint_of(found, scratch) if same_form else Print(0, "")
-    if live == signed:
-        return Proof(wanted.name, signed, live, None)
+    if live == held:
+        return Proof(wanted.name, held, live, None, basis)
     compared = _compared(wanted.name, wanted, found, scratch)
-    return Proof(wanted.name, signed, live, compared.tally)
+    return Proof(wanted.name, held, live, compared.tally, basis)
 
 
 def proof_of(compared: Compared) -> Proof:
     """The same for records that were chosen by a condition: there is no signed fingerprint of those, so each counts."""
     tally = compared.tally
     rows = tally.equal + tally.missing + tally.changed
-    return Proof(compared.name, Print(rows, ""), Print(tally.equal + tally.added + tally.changed, ""), tally)
+    found = Print(tally.equal + tally.added + tally.changed, "")
+    return Proof(compared.name, Print(rows, ""), found, tally, Basis.RECORDS)
 
 
 def compare_views(

@@ -183,7 +183,7 @@ def plan_restore(target: Target, wanted: Mapping[str, VaultView], choice: Choice
 
 
 def proofs(wanted: Mapping[str, VaultView], reader: Reader, scratch: SealedScratch, emit: Emit) -> list[Proof]:
-    """Hold what a system now contains against the fingerprints that the commit signed."""
+    """Hold what a system now contains against the fingerprints of the views, signed unless they are of an instant."""
     found = []
     with reader.snapshot() as snapshot:
         live = {each.name: each for each in snapshot.collections}
