@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import holdfast.operations as ops
-from holdfast.assemble import Project, identity_from, load_project, open_source, project_of
+from holdfast.assemble import Project, Source, identity_from, load_project, open_source, project_of
 from holdfast.core.config import CONFIG_NAME
 from holdfast.core.events import Event, Progress
 from holdfast.core.records import is_definition
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from holdfast.vault.view import VaultView
     from holdfast.views import Records
 
-__all__ = ["At", "OpenVault", "open_vault"]
+__all__ = ["At", "OpenVault", "obstacles_of", "open_vault"]
 
 At = datetime | int | str | None
 Emit = Callable[[Progress], None]
@@ -75,6 +75,11 @@ def open_vault(
             hint="use the card of this vault, or the sites of that one",
         )
     return OpenVault(project, key or project.reader_identity())
+
+
+def obstacles_of(url: str) -> Sequence[Obstacle]:
+    """What stands in the way of following the system behind a URL, before there is a vault. Nothing is changed."""
+    return _obstacles(open_source("source", url, Path.cwd()))
 
 
 class OpenVault:
@@ -191,8 +196,7 @@ class OpenVault:
 
     def obstacles(self, source: str | None = None) -> Sequence[Obstacle]:
         """What stands in the way of following a source, each with what mends it. Nothing is changed."""
-        check = self.project.source(source).check
-        return check() if check is not None else ()
+        return _obstacles(self.project.source(source))
 
     def reindex(self, emit: Emit = lambda _: None, *, forget: bool = False) -> int:
         """Make this host's index anew from the vault, for which a key that decrypts is needed; returns the records.
@@ -393,3 +397,10 @@ def _moment_of(text: str) -> datetime | int:
 def _is_same(before: VaultView | None, after: VaultView | None) -> bool:
     # Of an instant between two commits there is no fingerprint, so two of them are never equal by it.
     return before is not None and after is not None and "" != before.fingerprint == after.fingerprint
+
+
+def _obstacles(source: Source) -> Sequence[Obstacle]:
+    if source.check is not None:
+        return source.check()
+    fact = "a source of this kind does not tell its changes: it can be captured, not followed"
+    return [Obstacle("kind", fact, 'keep it with "holdfast capture"', is_blocking=True)]

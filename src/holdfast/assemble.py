@@ -149,10 +149,11 @@ def project_of(folders: Sequence[str], vault_id: str | None) -> Project:
     return Project(here, Config(vault, (), tuple(names)), sites)
 
 
-def open_source(name: str, url: str, folder: Path, *, follower: str = "holdfast") -> Source:
+def open_source(name: str, url: str, folder: Path, *, follower: str | None = None) -> Source:
     """The system behind a URL: `sqlite:///relative.db`, `sqlite:////absolute.db`, a plain path, or `postgresql://…`.
 
-    `follower` is the name under which this host follows it, where the system keeps one.
+    `follower` is the name under which this host follows it, where the system keeps one; without it only `check` may be
+    asked of its changes, before there is a vault.
     """
     if url.startswith(_POSTGRES):
         return _open_postgres(name, url, follower)
@@ -162,7 +163,7 @@ def open_source(name: str, url: str, folder: Path, *, follower: str = "holdfast"
     return Source(name, SqliteReader(path), SqliteWriter(path), path.exists)
 
 
-def _open_postgres(name: str, url: str, follower: str) -> Source:
+def _open_postgres(name: str, url: str, follower: str | None) -> Source:
     try:
         from holdfast.connectors import postgres
     except ImportError as err:
@@ -175,7 +176,7 @@ def _open_postgres(name: str, url: str, follower: str) -> Source:
         postgres.PostgresReader(url),
         writer,
         lambda: not writer.is_empty(),
-        postgres.PostgresChanges(url, follower),
+        postgres.PostgresChanges(url, follower) if follower else None,
         lambda: postgres.check(url, follower),
         lambda: postgres.scratch_database(url),
     )

@@ -67,6 +67,9 @@ MISTAKES = (
     ("init shop.db --site other", 5, "this folder protects something already"),
     ("status --config nowhere.toml", 2, "there is no nowhere.toml", "holdfast init"),
     ("status --config letter.txt", 2, "letter.txt", "line 1"),
+    ("check --config nowhere.toml", 2, "there is no nowhere.toml", "holdfast check postgresql://"),
+    ("check nothing", 2, "no source 'nothing'", "shop"),
+    ("check mysql://localhost/shop", 2, "no source of that kind", "postgresql://HOST/DATABASE"),
 )  # fmt: skip
 
 

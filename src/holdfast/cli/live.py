@@ -11,14 +11,19 @@ import typer
 from holdfast.cli.options import Config, Json, opened
 from holdfast.cli.output import Output, bytes_text, moment, plural, span
 from holdfast.core.config import CONFIG_NAME
+from holdfast.errors import Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.core.feed import Obstacle
     from holdfast.operations.follow import Followed
 
 __all__ = ["register"]
 
 GAPS, REFUSED = 3, 5
 _Source = Annotated[str, typer.Argument(help="The source; default: the only one.")]
+_SourceOrUrl = Annotated[str, typer.Argument(metavar="[SOURCE]", help="A source, or a URL; default: the only source.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,15 +32,17 @@ def register(app: typer.Typer) -> None:
     app.command(short_help="Keep every change, seconds after it happens.")(follow)
 
 
-def check(source: _Source = "", config: Config = Path(CONFIG_NAME), as_json: Json = False) -> int:
+def check(source: _SourceOrUrl = "", config: Config = Path(CONFIG_NAME), as_json: Json = False) -> int:
     """Name what stands in the way of following a source, each with the statement that mends it. Changes nothing.
+
+    With a URL it needs no vault: ask it before "holdfast init", as the role that is to follow.
 
     Exits 5 if something keeps Holdfast from following it, 3 if something is only less than it could be.
 
     Example: holdfast check
     """
     output = Output(as_json=as_json)
-    obstacles = opened(config, "").obstacles(source or None)
+    obstacles = _obstacles(source, config)
     for each in obstacles:
         facts = {"kind": each.kind, "fact": each.fact, "mend": each.mend, "is_blocking": each.is_blocking}
         output.facts(facts, f"{'blocks' if each.is_blocking else 'note'}: {each.fact}", f"  mend: {each.mend}")
@@ -74,6 +81,16 @@ def follow(
             tell=lambda step: output.facts(step.to_json(), *_lines(step)),
         )
         opened(config, "").follow(watch, source or None)
+
+
+def _obstacles(source: str, config: Path) -> Sequence[Obstacle]:
+    if "://" in source:
+        from holdfast.api import obstacles_of
+
+        return obstacles_of(source)
+    if not config.exists():
+        raise Usage(f"there is no {config}", hint="name a database: holdfast check postgresql://ROLE@HOST/DATABASE")
+    return opened(config, "").obstacles(source or None)
 
 
 def _stop(asked: list[int], number: int) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from holdfast.connectors.postgres.check import Kind, check
 from holdfast.connectors.postgres.connection import connect
+from holdfast.connectors.postgres.definitions import schema_records
 from holdfast.connectors.postgres.publication import publication_names
 from holdfast.connectors.postgres.replication import stream
 from holdfast.connectors.postgres.slot import create_slot, drop_slot, inspect_slot
@@ -269,6 +270,21 @@ def test_the_least_rights_that_are_documented_suffice(postgres: Database) -> Non
     eventually(lambda: postgres.rows("SELECT 1 FROM pg_replication_slots WHERE slot_name = 'holdfast' AND NOT active"))
     with connect(url) as connection:
         drop_slot(connection, SLOT)
+
+
+def test_a_partition_that_the_role_can_not_read_is_named(postgres: Database) -> None:
+    """Its rows could be read by way of its table, but pg_dump locks it for the definitions, and would be refused."""
+    postgres.run("CREATE TABLE p (id int PRIMARY KEY) PARTITION BY LIST (id)", "CREATE TABLE p1 PARTITION OF p DEFAULT")
+    url = postgres.role("guest", "REPLICATION")
+    role = f'"{postgres.name}_guest"'
+    postgres.run(f"GRANT SELECT ON p TO {role}")
+    with pytest.raises(Refused, match="permission denied for table p1"):
+        schema_records(url)
+    (found,) = obstacles(url, Kind.READING)
+    assert found.mend == f'GRANT SELECT ON "public"."p1" TO {role}'
+    mend(postgres, found)
+    assert obstacles(url, Kind.READING) == []
+    assert schema_records(url).num_rows > 0
 
 
 def test_a_table_made_later_is_found_missing_from_the_publications(postgres: Database) -> None:

@@ -50,9 +50,10 @@ class Kind(StrEnum):
     FOREIGN = "foreign"
 
 
-def check(url: str, name: str = "holdfast") -> list[Obstacle]:
-    """Everything found at once, the blocking first; empty if nothing is in the way. `name` is of slot and publications.
+def check(url: str, name: str | None = "holdfast") -> list[Obstacle]:
+    """Everything found at once, the blocking first; empty if nothing is in the way.
 
+    `name` is of slot and publications; None before there is a vault, after which they are named.
     Raises Unreachable or Refused when this role can't connect at all.
     """
     with connect(url) as connection, translated(shown(url)):
@@ -70,7 +71,7 @@ def check(url: str, name: str = "holdfast") -> list[Obstacle]:
     return sorted(found, key=lambda each: not each.is_blocking)
 
 
-def _facts(connection: Connection, name: str) -> dict[str, Any]:
+def _facts(connection: Connection, name: str | None) -> dict[str, Any]:
     cursor = connection.execute(_FACTS, {"name": name})
     row = cursor.fetchone()
     assert row
@@ -150,18 +151,22 @@ def _role(connection: Connection, facts: dict[str, Any]) -> Iterator[Obstacle]:
         yield Obstacle(Kind.ROW_SECURITY, fact, f"ALTER ROLE {role} BYPASSRLS", True)
 
 
-def _publications(connection: Connection, name: str, tables: Sequence[Candidate]) -> Iterator[Obstacle]:
+def _publications(connection: Connection, name: str | None, tables: Sequence[Candidate]) -> Iterator[Obstacle]:
     """Publications that are missing or behind, if this role can't mend them itself as it begins to follow."""
-    statements = publication_statements(connection, name, tables)
-    if not statements:
+    statements = publication_statements(connection, name, tables) if name else ()
+    if name and not statements:
         return
-    owners = sorted({each.owner for each in tables})
-    rights = connection.execute(_MAY_PUBLISH, {"owners": owners, "names": list(publication_names(name))}).fetchone()
+    owners, names = sorted({each.owner for each in tables}), list(publication_names(name)) if name else []
+    rights = connection.execute(_MAY_PUBLISH, {"owners": owners, "names": names}).fetchone()
     assert rights
     may_create, owns_tables, owns_publications = rights
     if may_create and owns_tables and owns_publications:
         return
     lacks = "CREATE on the database" if not may_create else "the ownership of all tables and publications"
+    if not name:
+        fact = f"two publications are needed, which are named after the vault, and this role lacks {lacks}"
+        yield Obstacle(Kind.PUBLICATION, fact, "holdfast init, then holdfast check: it names the statements", False)
+        return
     fact = f"the publications {name} and {name}_inserts don't send all tables yet, and this role lacks {lacks}"
     yield Obstacle(Kind.PUBLICATION, fact, ";\n".join(statements), True)
 
@@ -200,12 +205,13 @@ SELECT current_setting('server_version_num')::int AS version,
     (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) AS may_replicate
 FROM pg_database d WHERE d.datname = current_database()
 """
+# Partitions too: their rows are read by way of their table, but pg_dump locks each of them.
 _RIGHTS = b"""
 SELECT n.nspname, c.relname, c.relkind = 'S', has_schema_privilege(n.oid, 'USAGE'),
     CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT') ELSE has_table_privilege(c.oid, 'SELECT') END,
-    c.relkind <> 'S' AND row_security_active(c.oid)
+    c.relkind <> 'S' AND NOT c.relispartition AND row_security_active(c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't' AND NOT c.relispartition
+WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(temp|toast_temp)_'
   AND NOT EXISTS (SELECT FROM pg_depend d
                   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')

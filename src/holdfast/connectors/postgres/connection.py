@@ -160,8 +160,12 @@ _DENIED = (
     'FATAL: role "',
 )
 _AGAIN = "it is safe to try again"
+_RIGHTS = (
+    'grant this user what it lacks: to read, what "holdfast check" names; to restore, INSERT, UPDATE and DELETE ON the '
+    "tables, or ownership where something is defined"
+)
 _RULES: tuple[tuple[tuple[type[psycopg.Error], ...], type[HoldfastError], str], ...] = (
-    ((errors.InsufficientPrivilege,), Refused, "grant this user the right; holdfast check SOURCE names the statement"),
+    ((errors.InsufficientPrivilege,), Refused, _RIGHTS),
     ((errors.UniqueViolation,), ValueTaken, "another record holds that value now: compare, and make a new plan"),
     (
         (errors.IntegrityConstraintViolation, errors.RaiseException, errors.WithCheckOptionViolation),

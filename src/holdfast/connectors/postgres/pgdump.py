@@ -63,7 +63,7 @@ def _failed(url: str, told: str) -> HoldfastError:
     first = next((line for line in lines if "error:" in line), " ".join(lines) or "no word of why")
     message = f"{shown(url)}: pg_dump could not read the definitions: {first.partition('error: ')[2] or first}"
     if "permission denied" in told:
-        return Refused(message, hint="grant this user the right to read: GRANT pg_read_all_data TO …")
+        return Refused(message, hint='grant this user the right to read: "holdfast check" names the statements')
     return Unreachable(message, hint="try again; what holds a lock on a table for long must end first")
 
 

@@ -73,7 +73,14 @@ def _maintenance(url: str, name: str) -> Iterator[Connection | None]:
 def _partial(server: Connection, url: str, definitions: Sequence[_Row], name: str) -> Iterator[Place]:
     """A new database under a name of its own, which gets `name` when the body has come to its end."""
     partial = f"holdfast_partial_{secrets.token_hex(8)}"
-    notes = _make(server, partial, definitions)
+    try:
+        notes = _make(server, partial, definitions)
+    except psycopg.errors.InsufficientPrivilege as error:
+        user = server.info.user
+        raise Refused(
+            f"{shown(url)}: the role {user} may make no database: {error.diag.message_primary}",
+            hint=f"ALTER ROLE {quoted(user)} CREATEDB, or name a role that may",
+        ) from error
     try:
         inside = conninfo.make_conninfo(url, dbname=partial)
         with connect(inside) as connection, connect(inside) as spare:
