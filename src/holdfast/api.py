@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import holdfast.operations as ops
-from holdfast.assemble import Project, Source, identity_from, load_project, open_source, project_of
+from holdfast.assemble import Project, identity_from, load_project, open_source, project_of
 from holdfast.core.config import CONFIG_NAME
 from holdfast.core.events import Event, Progress
 from holdfast.core.records import is_definition
@@ -79,7 +79,7 @@ def open_vault(
 
 def obstacles_of(url: str) -> Sequence[Obstacle]:
     """What stands in the way of following the system behind a URL, before there is a vault. Nothing is changed."""
-    return _obstacles(open_source("source", url, Path.cwd()))
+    return open_source("source", url, Path.cwd()).obstacles()
 
 
 class OpenVault:
@@ -196,7 +196,7 @@ class OpenVault:
 
     def obstacles(self, source: str | None = None) -> Sequence[Obstacle]:
         """What stands in the way of following a source, each with what mends it. Nothing is changed."""
-        return _obstacles(self.project.source(source))
+        return self.project.source(source).obstacles()
 
     def reindex(self, emit: Emit = lambda _: None, *, forget: bool = False) -> int:
         """Make this host's index anew from the vault, for which a key that decrypts is needed; returns the records.
@@ -397,10 +397,3 @@ def _moment_of(text: str) -> datetime | int:
 def _is_same(before: VaultView | None, after: VaultView | None) -> bool:
     # Of an instant between two commits there is no fingerprint, so two of them are never equal by it.
     return before is not None and after is not None and "" != before.fingerprint == after.fingerprint
-
-
-def _obstacles(source: Source) -> Sequence[Obstacle]:
-    if source.check is not None:
-        return source.check()
-    fact = "a source of this kind does not tell its changes: it can be captured, not followed"
-    return [Obstacle("kind", fact, 'keep it with "holdfast capture"', is_blocking=True)]

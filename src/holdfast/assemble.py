@@ -52,6 +52,13 @@ class Source:
     check: Callable[[], Sequence[Obstacle]] | None = None
     scratch: Callable[[], AbstractContextManager[str]] | None = None
 
+    def obstacles(self) -> Sequence[Obstacle]:
+        """What stands in the way of following it, each with what mends it. Nothing is changed."""
+        if self.check is not None:
+            return self.check()
+        fact = "a source of this kind does not tell its changes: it can be captured, not followed"
+        return [Obstacle("kind", fact, 'keep it with "holdfast capture"', is_blocking=True)]
+
 
 @dataclass(frozen=True, slots=True)
 class Project:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import psycopg
@@ -97,6 +98,25 @@ def test_a_drill_proves_a_restore_beside_the_shop_and_leaves_nothing(shop: Datab
     kept(holdfast, "capture")
     assert json.loads(kept(holdfast, "drill", "--identity", "card.txt", "--json"))["is_proven"]
     assert shop.rows("SELECT datname FROM pg_database WHERE datname LIKE 'holdfast%'") == []
+
+
+def test_a_drill_under_the_least_rights_proves_every_record(postgres: Database, holdfast: Holdfast) -> None:
+    """Refused with the statement to run; once that is done, every record is proven, and what differs has its cause."""
+    postgres.run("CREATE TABLE t (id int PRIMARY KEY, v text)", "INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    url, role = postgres.role("keeper", "REPLICATION"), f'"{postgres.name}_keeper"'
+    postgres.run(f"GRANT pg_read_all_data TO {role}")
+    kept(holdfast, "init", url, "--site", "anna=a", "--site", "bela=b", "--card", "card.txt")
+    kept(holdfast, "capture")
+    refused = holdfast("drill")
+    assert (refused.returncode, refused.stdout) == (5, ""), refused.stderr
+    (statement,) = re.findall(r"hint: (ALTER ROLE .* CREATEDB),", refused.stderr) or [refused.stderr]
+    postgres.run(statement)
+    done = holdfast("drill")
+    assert done.returncode == 4, done.stderr
+    assert "NOT EQUAL in definitions; every record proven equal by fingerprint" in done.stdout
+    assert "postgres:schema: fingerprints differ: " in done.stdout
+    assert "not brought back: must be member of role" in done.stdout
+    assert postgres.rows("SELECT datname FROM pg_database WHERE datname LIKE 'holdfast%'") == []
 
 
 def test_the_next_capture_stores_only_what_changed(shop: Database, holdfast: Holdfast) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from holdfast.cli.options import At, Config, Identity, Json, Site, opened
 from holdfast.cli.output import Output, amount, bytes_text, moment, plural, span
+from holdfast.cli.proven import drilled, drilled_lines
 from holdfast.core.config import CONFIG_NAME
 from holdfast.core.events import CaptureDone, Drilled, Verified
 from holdfast.core.policy import Color
@@ -175,12 +176,12 @@ def drill(
     with output.progress() as emit:
         done = vault.drill(at or None, emit)
     event = done.event
-    verdict = "proven equal by fingerprint" if event.is_proven else "NOT EQUAL"
-    lines = [f"{plural(event.records, 'record')} restored to scratch in {span(event.seconds)}: {verdict}"]
+    lines = [f"{plural(event.records, 'record')} restored to scratch in {span(event.seconds)}: {drilled(done.proofs)}"]
     lines.append(
         f"had the source been lost now: {span(event.age_seconds)} of work lost, {span(event.seconds)} to get it back"
     )
-    lines += [f"  {proof.name}: fingerprints differ" for proof in done.proofs if not proof.is_equal]
+    lines += drilled_lines(done.proofs)
+    lines += [f"  not brought back: {text}" for text in done.created.not_covered]
     remarks = vault.remarks(at or None)
     lines += [f"note: {remark}" for remark in remarks]
     output.facts(event.to_json() | {"not_covered": done.created.not_covered, "remarks": remarks}, *lines)

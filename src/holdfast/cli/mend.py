@@ -9,14 +9,13 @@ import typer
 
 from holdfast.cli.options import At, Collections, Config, Identity, Json, Site, Where, opened
 from holdfast.cli.output import Output, amount, plural
+from holdfast.cli.proven import restored_lines
 from holdfast.core.config import CONFIG_NAME
 from holdfast.core.policy import Ruling
 from holdfast.errors import Refused, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from holdfast.operations.proof import Compared, Proof
+    from holdfast.operations.proof import Compared
     from holdfast.operations.restore import RestoreDone
 
 __all__ = ["differences_shown", "register"]
@@ -162,41 +161,13 @@ def _plan_lines(done: RestoreDone) -> list[str]:
 
 
 def _deed_lines(done: RestoreDone) -> list[str]:
-    from holdfast.core.records import is_definition
-
     if done.applied is None:
         return []
     lines = [f"written: {plural(done.applied.written, 'record')}"]
     if done.created is not None:
         lines += [f"  not brought back: {text}" for text in done.created.not_covered]
-    lines.append(_proven_line(done.proofs))
-    for proof in done.proofs:
-        if proof.tally is not None and not proof.is_equal:
-            tally = proof.tally
-            is_back = proof.is_whole or (is_definition(proof.name) and not tally.missing)
-            verdict = "all records are back" if is_back else "NOT AS IT WAS"
-            lines.append(
-                f"  {proof.name}: {verdict}: {amount(tally.added)} newer kept, {amount(tally.missing)} missing, "
-                f"{amount(tally.changed)} changed"
-            )
+    lines += restored_lines(done.proofs)
     return lines
-
-
-def _proven_line(proofs: Sequence[Proof]) -> str:
-    """How many of them came out equal, and to what: nothing is signed of an instant, nor of some records alone."""
-    from holdfast.operations.proof import Basis
-
-    equal, total = sum(proof.is_equal for proof in proofs), len(proofs)
-    all_of_them = f"all {plural(total, 'collection')}" if total != 1 else "the collection"
-    who = f"proven: {all_of_them}" if equal == total else f"{equal} of {plural(total, 'collection')}"
-    has = "has" if equal == total == 1 else "have"
-    if any(proof.basis is Basis.RECORDS for proof in proofs):
-        return f"{who} {has} the chosen records as the vault holds them, compared one by one"
-    unsigned = sum(proof.basis is Basis.INSTANT for proof in proofs)
-    if not unsigned:
-        return f"{who} {has} the fingerprint{'s' * (has == 'have')} that the commit signed"
-    of_them = f"for {amount(unsigned)} of them" if unsigned < total else "for an instant"
-    return f"{who} {has} the fingerprint{'s' * (has == 'have')} of the vault's records; {of_them} nothing is signed"
 
 
 def _restore_facts(done: RestoreDone) -> dict[str, Any]:
