@@ -148,6 +148,17 @@ def test_a_slot_dropped_under_a_running_follower_ends_in_a_new_snapshot(shop: Ho
     shop.prove()
 
 
+def test_a_publication_dropped_under_a_running_follower_ends_in_a_new_snapshot(shop: House) -> None:
+    """It is made anew, and what nobody was told of meanwhile is read: nobody has to start anything by hand."""
+    with shop.at_work():
+        shop.safe()
+        shop.database.run(f"DROP PUBLICATION {shop.slot}", "DELETE FROM orders WHERE id < 9")
+        eventually(lambda: len(shop.reasons) >= 2, "a new snapshot")
+        shop.safe()
+    assert "the publications no longer send every change" in shop.reasons[1]
+    shop.prove()
+
+
 def test_a_slot_lost_to_its_limit_is_a_new_snapshot(tmp_path: Path, postgres_servers: Callable[..., Server]) -> None:
     """Over max_slot_wal_keep_size the server gives the slot up: named, and read anew."""
     server = postgres_servers(max_slot_wal_keep_size="1MB", max_wal_size="32MB", min_wal_size="32MB")

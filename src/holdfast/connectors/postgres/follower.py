@@ -26,7 +26,7 @@ from holdfast.connectors.postgres.marks import definition_marks, difference, log
 from holdfast.connectors.postgres.pgoutput import INSERTED, UPDATED, Block, Relation, Truncate
 from holdfast.connectors.postgres.publication import candidates, publication_names, publication_statements, publish
 from holdfast.connectors.postgres.reader import PostgresReader
-from holdfast.connectors.postgres.replication import Stream, stream
+from holdfast.connectors.postgres.replication import PublicationGone, Stream, stream
 from holdfast.connectors.postgres.slot import Position, create_slot, drop_slot, examine, lsn_number, lsn_text
 from holdfast.connectors.postgres.unsent import Piece, Unsent
 from holdfast.connectors.postgres.values import Misfit, decode, decode_mixed
@@ -38,6 +38,7 @@ from holdfast.errors import HoldfastError, Unreachable, Usage
 __all__ = ["PostgresChanges", "is_followed", "parse_position"]
 
 _POSITION = re.compile(r"LSN ([0-9A-F]+/[0-9A-F]+), timeline ([0-9]+), system ([0-9]+)(?:, definitions [0-9a-f]{16})?")
+_UNPUBLISHED = "the publications no longer send every change of every table"
 _OTHER_MARKS = "tables, partitions or publications were altered in a way of which no row in the log tells"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WINDOW_BYTES = 64 << 20
@@ -85,7 +86,7 @@ class PostgresChanges:
             catalog = load_catalog(connection)
             why = finding.fact if finding else difference(catalog, schemas)
             if not why and publication_statements(connection, self._name, candidates(connection)):
-                why = "the publications no longer send every change of every table"
+                why = _UNPUBLISHED
             if not why and not position.endswith(f", definitions {marks}"):
                 why = _OTHER_MARKS
             if why:
@@ -206,6 +207,8 @@ class _Feed:
             found = self._blocks.get(timeout=seconds)
         except queue.Empty:
             return None
+        if isinstance(found, PublicationGone):
+            raise _Broken(_UNPUBLISHED) from found
         if isinstance(found, HoldfastError):
             raise found
         return found

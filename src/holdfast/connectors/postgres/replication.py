@@ -34,7 +34,7 @@ from holdfast.connectors.postgres.pgoutput import Block, Decoder
 from holdfast.connectors.postgres.slot import Position, examine, lsn_text
 from holdfast.errors import Refused, Unreachable
 
-__all__ = ["BLOCK_BYTES", "Stream", "stream"]
+__all__ = ["BLOCK_BYTES", "PublicationGone", "Stream", "stream"]
 
 BLOCK_BYTES = 8 << 20
 _ALIVE_SECONDS = 1.0  # between signs of life; a server's wal_sender_timeout may be short
@@ -42,6 +42,10 @@ _MOVED_SECONDS = 10.0  # between blocks that only say how far the server is
 _RIPE_SECONDS = 0.2  # that small transactions are gathered: a block costs much the same, however small it is
 _WAIT_SECONDS = 0.05  # between looks at `stop`
 _BUSY_SECONDS = 3.0  # that a reader who just left may still hold the slot
+
+
+class PublicationGone(Refused):
+    """The server no longer knows what to send: a publication was dropped while its changes were followed."""
 
 
 class Stream:
@@ -205,12 +209,15 @@ def _ended(connection: psycopg.pq.abc.PGconn, place: str) -> Refused | Unreachab
         state = result.error_field(psycopg.pq.DiagnosticField.SQLSTATE) or b""
         words = result.error_field(psycopg.pq.DiagnosticField.MESSAGE_PRIMARY) or b""
     fact = f"{place}: the server ended the stream: {words.decode(errors='replace') or 'without a word'}"
+    if state == _UNDEFINED:
+        return PublicationGone(fact, hint='"holdfast check SOURCE" says what stands in the way')
     if state[:2] in _PERMANENT:
         return Refused(fact, hint='"holdfast check SOURCE" says what stands in the way')
     return Unreachable(fact, hint=_AGAIN)
 
 
 _AGAIN = "follow again: it goes on from the last position that was kept"
+_UNDEFINED = b"42704"  # undefined_object: of a stream that runs, only its publications can become that
 _PERMANENT = (b"0A", b"22", b"28", b"42", b"55")  # classes of errors that a retry meets again
 _DATA = ord("w")
 _DATA_HEADER = 25
