@@ -195,6 +195,30 @@ def test_another_server_under_the_same_url_is_named(tmp_path: Path, postgres_ser
             assert len(house.held("items", 1)) == 50
 
 
+def test_a_table_that_may_not_be_read_is_a_gap_and_the_others_are_followed_on(shop: House) -> None:
+    """Least rights, and a table of somebody else's: named with the GRANT, while it runs and at its next start."""
+    role, owner = f'"{shop.database.name}_least"', shop.database.url
+    url = shop.database.role("least", "REPLICATION")
+    shop.database.run(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    shop.config.write_text(shop.config.read_text().replace(owner, url))
+    with shop.at_work():
+        shop.database.run("CREATE TABLE closed (id int PRIMARY KEY)", "INSERT INTO closed VALUES (1)")
+        shop.database.run("UPDATE orders SET amount = 5")
+        eventually(lambda: any("closed" in gap for gap in shop.gaps()), "the gap is named")
+        shop.safe()
+    assert f'mend it with: GRANT SELECT ON "public"."closed" TO {role}' in " ".join(shop.gaps())
+    shop.database.run("INSERT INTO closed VALUES (2)", "UPDATE orders SET amount = 6")
+    before = len(shop.reasons)
+    shop.catch_up()
+    assert len(shop.reasons) == before, "it is no break to be told twice"
+    assert shop.differing("orders", "items") == []
+    publication = f"ALTER PUBLICATION {shop.slot} ADD TABLE ONLY closed"
+    shop.database.run(publication, "INSERT INTO closed VALUES (3)", f"GRANT SELECT ON closed TO {role}")
+    shop.catch_up()
+    assert shop.gaps() == []
+    shop.prove()
+
+
 def test_an_application_is_never_refused_because_of_us(house: House) -> None:
     """Tables without a key, without identity, partitioned without a key: it may write all of them, and we say so."""
     house.database.run(

@@ -24,7 +24,13 @@ from holdfast.connectors.postgres.catalog import Catalog, Table, load_catalog
 from holdfast.connectors.postgres.connection import Connection, connect, translated
 from holdfast.connectors.postgres.marks import definition_marks, difference, log_end
 from holdfast.connectors.postgres.pgoutput import INSERTED, UPDATED, Block, Relation, Truncate
-from holdfast.connectors.postgres.publication import candidates, publication_names, publication_statements, publish
+from holdfast.connectors.postgres.publication import (
+    candidates,
+    publication_names,
+    publication_statements,
+    publish,
+    sendable,
+)
 from holdfast.connectors.postgres.reader import PostgresReader
 from holdfast.connectors.postgres.replication import PublicationGone, Stream, stream
 from holdfast.connectors.postgres.slot import Position, create_slot, drop_slot, examine, lsn_number, lsn_text
@@ -33,13 +39,13 @@ from holdfast.connectors.postgres.values import Misfit, decode, decode_mixed
 from holdfast.core.feed import Break, Moved, Told
 from holdfast.core.ports import Snapshot
 from holdfast.core.records import MIXED, Schema
-from holdfast.errors import HoldfastError, Unreachable, Usage
+from holdfast.errors import HoldfastError, Usage
 
 __all__ = ["PostgresChanges", "is_followed", "parse_position"]
 
 _POSITION = re.compile(r"LSN ([0-9A-F]+/[0-9A-F]+), timeline ([0-9]+), system ([0-9]+)(?:, definitions [0-9a-f]{16})?")
 _UNPUBLISHED = "the publications no longer send every change of every table"
-_OTHER_MARKS = "tables, partitions or publications were altered in a way of which no row in the log tells"
+_OTHER_MARKS = "tables, publications or rights were altered in a way of which no row in the log tells"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WINDOW_BYTES = 64 << 20
 _LOOK_SECONDS = 5.0
@@ -64,9 +70,10 @@ class PostgresChanges:
     def baseline(self) -> Iterator[_Baseline]:
         """See `ChangeSource.baseline`. The old slot is dropped first: from here on a snapshot replaces what it kept."""
         with connect(self._url) as connection:
-            # All tables, as `check` says: who may not publish can have it done by the owner of the tables.
-            publish(connection, self._name, candidates(connection))
-            _drop_slot(connection, self._name)
+            # As `check` says: who may not publish can have it done by the owner of the tables.
+            publish(connection, self._name, sendable(connection, self._name, candidates(connection)))
+            # Its reader, who has just left, may hold it for a moment.
+            drop_slot(connection, self._name, patience=_BUSY_SECONDS)
         with (
             create_slot(self._url, self._name) as made,
             PostgresReader(self._url).snapshot(on=made.snapshot, lsn=lsn_text(made.position.lsn)) as snapshot,
@@ -85,7 +92,8 @@ class PostgresChanges:
                 finding = examine(replication, self._name, start)
             catalog = load_catalog(connection)
             why = finding.fact if finding else difference(catalog, schemas)
-            if not why and publication_statements(connection, self._name, candidates(connection)):
+            tables = sendable(connection, self._name, candidates(connection))
+            if not why and publication_statements(connection, self._name, tables):
                 why = _UNPUBLISHED
             if not why and not position.endswith(f", definitions {marks}"):
                 why = _OTHER_MARKS
@@ -249,6 +257,8 @@ class _Feed:
     def table_of(self, relation: Relation) -> Table:
         """The table of a relation message. Raises a break if it is not what the vault holds."""
         table = self._tables.get((relation.schema, relation.name))
+        if table is not None and not table.is_readable:
+            return table
         if table is None or table.collection not in self._schemas:
             raise _Broken(f"{relation.schema}.{relation.name} is new")
         schema = self._schemas[table.collection]
@@ -375,20 +385,6 @@ def parse_position(text: str) -> Position:
     if found is None:
         raise Usage(f"{text!r} is no position in the log of a PostgreSQL server", hint="follow anew")
     return Position(lsn_number(found[1]), found[3], int(found[2]))
-
-
-def _drop_slot(connection: Connection, name: str) -> None:
-    """Drop the slot; a reader of it who has just left may hold it for a moment."""
-    deadline = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            drop_slot(connection, name)
-        except Unreachable:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
 
 
 _OPS = {INSERTED: 1, UPDATED: 2}

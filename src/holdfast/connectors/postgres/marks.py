@@ -1,9 +1,10 @@
 """Whether anything happened to the tables that no row of the stream tells of.
 
-Not told are: rows that come and go with partitions (attached, detached, dropped, emptied one by one), values that
-ALTER TABLE computes anew, another key by which the log names old rows, and whatever happens to a table while it is not
-in the publications, or to them. Each leaves a trace in the catalog, and one digest holds all traces: it differs too
-after some things that alter no record, such as VACUUM FULL of a partition or another default of a column.
+Not told are: rows that come and go with partitions (attached, detached, dropped, emptied one by one), values that ALTER
+TABLE computes anew, another key by which the log names old rows, and whatever happens to a table while it is not in the
+publications, or to them; nor that there is a table which this role can't read whole. Each leaves a trace in the
+catalog, and one digest holds all traces: it differs too after some things that alter no record, such as VACUUM FULL of
+a partition or another default of a column.
 """
 
 from __future__ import annotations
@@ -77,6 +78,15 @@ facts AS (
         FROM pg_catalog.pg_class c JOIN tables ON tables.oid = c.oid
     UNION ALL SELECT concat_ws(' ', 'key', i.indrelid, i.indkey, i.indisprimary, i.indisreplident, i.indisvalid)
         FROM pg_catalog.pg_index i JOIN tables ON tables.oid = i.indrelid WHERE i.indisunique
+    UNION ALL SELECT concat_ws(' ', 'closed', c.oid)
+        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND NOT c.relispartition
+          AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+          AND n.nspname !~ '^pg_(temp|toast_temp)_'
+          AND NOT (pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                   AND NOT pg_catalog.row_security_active(c.oid))
+          AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                          WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
     UNION ALL SELECT concat_ws(' ', 'partition', i.inhrelid, i.inhparent, i.xmin, c.relfilenode)
         FROM pg_catalog.pg_inherits i JOIN tables ON tables.oid = i.inhrelid
         JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid)

@@ -16,7 +16,7 @@ from typing import Any
 
 from holdfast.connectors.postgres.connection import Connection, qualified, quoted, translated
 
-__all__ = ["Candidate", "candidates", "publication_names", "publication_statements", "publish"]
+__all__ = ["Candidate", "candidates", "publication_names", "publication_statements", "publish", "sendable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Candidate:
 
     `is_publishable` is False for unlogged tables: their changes are in no log. `key_index` is the unique index of its
     key, if that could be its identity. `large_bytes` are stored out of line: an update may leave such values unsent.
+    `is_closed`: this role can't read it, or not all of its rows.
     """
 
     oid: int
@@ -37,6 +38,7 @@ class Candidate:
     identity_columns: list[str] | None
     key_index: str | None
     large_bytes: int
+    is_closed: bool
 
     @property
     def sql_name(self) -> str:
@@ -49,6 +51,14 @@ def candidates(connection: Connection) -> tuple[Candidate, ...]:
     with translated("the catalog"):
         rows = connection.execute(_CANDIDATES).fetchall()
     return tuple(Candidate(*row) for row in rows)
+
+
+def sendable(connection: Connection, name: str, tables: Collection[Candidate]) -> tuple[Candidate, ...]:
+    """Those that the publications have to send: all but tables that this role can't read and that are not sent yet."""
+    with translated(f"publication {name}"):
+        found = connection.execute(_SENT, [list(publication_names(name))]).fetchall()
+    sent = {oid for (oid,) in found}
+    return tuple(each for each in tables if not each.is_closed or each.oid in sent)
 
 
 def publication_names(name: str) -> tuple[str, str]:
@@ -114,6 +124,10 @@ JOIN pg_catalog.pg_class c ON c.oid = r.prrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE p.pubname = %s
 """
+_SENT = b"""
+SELECT r.prrelid::bigint FROM pg_catalog.pg_publication p
+JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = ANY (%s)
+"""
 _PUBLICATION = b"""
 SELECT puballtables,
        concat_ws(', ', CASE WHEN pubinsert THEN 'insert' END, CASE WHEN pubupdate THEN 'update' END,
@@ -157,7 +171,9 @@ SELECT c.oid::bigint, n.nspname, c.relname, pg_catalog.pg_get_userbyid(c.relowne
      ORDER BY i.indisprimary DESC, i.indnkeyatts, columns.names LIMIT 1),
     (SELECT coalesce(sum(pg_catalog.pg_relation_size(t.reltoastrelid)), 0)::bigint FROM pg_catalog.pg_class t
      WHERE t.reltoastrelid <> 0 AND (t.oid = c.oid OR c.relkind = 'p' AND t.oid IN (
-         SELECT relid FROM pg_catalog.pg_partition_tree(c.oid))))
+         SELECT relid FROM pg_catalog.pg_partition_tree(c.oid)))),
+    NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE') OR NOT pg_catalog.has_table_privilege(c.oid, 'SELECT')
+        OR pg_catalog.row_security_active(c.oid)
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN identities own ON own.oid = c.oid

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -171,10 +172,19 @@ def identify(replication: Connection) -> Position:
     return Position(lsn_number(row[2]), str(row[0]), int(row[1]))
 
 
-def drop_slot(connection: Connection, name: str) -> None:
-    """Let the server forget the slot, if it has it. Raises Unreachable while someone reads from it."""
+def drop_slot(connection: Connection, name: str, patience: float = 0.0) -> None:
+    """Let the server forget the slot, if it has it. Raises Unreachable if someone reads from it for so many seconds."""
+    deadline = time.monotonic() + patience
     with translated(f"slot {name}"), suppress(errors.UndefinedObject):
-        connection.execute(f"SELECT pg_catalog.pg_drop_replication_slot({_literal(name)})".encode())
+        while True:
+            try:
+                connection.execute(f"SELECT pg_catalog.pg_drop_replication_slot({_literal(name)})".encode())
+            except errors.ObjectInUse:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
 
 
 def lsn_number(text: str) -> int:
