@@ -213,8 +213,9 @@ class OpenVault:
     def status(self) -> Standing:
         """How well the newest commit is kept, by names, receipts and the journal. Reads no data."""
         memory, head = memory_of(self.project.state), self.vault.head
-        silence = memory.silence(self.vault.now(), head.clock if head else None)
-        problems = [each for each in (memory.problem, silence) if each]
+        at = head.clock if head else None
+        silence = memory.silence(self.vault.now(), at)
+        problems = [each for each in (memory.problem, silence, memory.shortage(at)) if each]
         if memory.own is not None and memory.own.sha256 not in self.vault.known():
             problems.append(f"commit {memory.own.sequence}, which this host wrote, is at no site")
         return ops.check.standing(

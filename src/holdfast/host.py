@@ -40,6 +40,15 @@ class Memory:
             return ""
         return f"the follower has been silent since {at.isoformat(timespec='seconds')}: run holdfast follow"
 
+    def shortage(self, head_at: datetime | None) -> str:
+        """That the source had little room left for what it keeps for the follower, in words; nothing if it had enough,
+        or a capture came after that.
+        """
+        at = self.followed_at
+        if at is None or self.following is None or (head_at is not None and head_at > at):
+            return ""
+        return str(self.following.get("shortage") or "")
+
 
 def memory_of(state: Path) -> Memory:
     """What the host's folder tells. Looking needs none of it whole, and disturbs nobody who writes there."""

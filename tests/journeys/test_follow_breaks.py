@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.journeys.desk import Desk
 from tests.journeys.follower import House
 from tests.postgres_server import Server, eventually
 
@@ -157,6 +158,42 @@ def test_a_publication_dropped_under_a_running_follower_ends_in_a_new_snapshot(s
         shop.safe()
     assert "the publications no longer send every change" in shop.reasons[1]
     shop.prove()
+
+
+def test_a_budget_that_runs_out_is_told_while_it_can_be_mended(
+    tmp_path: Path, desk: Desk, postgres_servers: Callable[..., Server]
+) -> None:
+    """A transaction that stays open makes the server keep its log: status says what is left, amber in time."""
+    server = postgres_servers(max_slot_wal_keep_size="64MB", max_wal_size="1GB")
+    with server.database() as database:
+        house = House(tmp_path, database)
+        database.run(*ORDERS)
+        house.catch_up()
+        house.catch_up()
+        roomy = desk("status")
+        assert "of at most 67.1 MB, " in roomy.out
+        assert desk("status", "--json").facts[0]["following"]["budget"] == 64 << 20
+        with psycopg.connect(database.url) as open_for_long:
+            open_for_long.execute("INSERT INTO mark VALUES (-1)")
+
+            def is_low() -> bool:
+                database.run(
+                    "SELECT pg_logical_emit_message(false, 'holdfast', repeat('x', 4000000))",
+                    "UPDATE items SET v = v + 1",
+                )
+                return bool(database.value("SELECT safe_wal_size < 14000000 FROM pg_replication_slots"))
+
+            eventually(is_low, "the budget is nearly used")
+            steps = house.catch_up()
+            short = desk("status", code=3)
+        kept = steps[-1].kept
+        assert kept is not None
+        assert kept.left is not None
+        assert 0 < kept.left < 16 << 20
+        assert "the source may give up the log it keeps for the follower: only " in short.out
+        assert "raise the limit" in short.out
+        house.catch_up()
+        house.prove()
 
 
 def test_a_slot_lost_to_its_limit_is_a_new_snapshot(tmp_path: Path, postgres_servers: Callable[..., Server]) -> None:

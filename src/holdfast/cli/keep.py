@@ -306,7 +306,9 @@ def _following_lines(following: dict[str, Any] | None) -> list[str]:
     if lag is not None:
         lines.append(f"lag of the newest change: {span(lag)}")
     if behind is not None:
-        lines.append(f"log that the source keeps for the follower: {bytes_text(behind)}")
+        budget, left = following.get("budget"), following.get("left")
+        room = f" of at most {bytes_text(budget)}, {bytes_text(left)} left" if budget and left is not None else ""
+        lines.append(f"log that the source keeps for the follower: {bytes_text(behind)}{room}")
     return lines
 
 

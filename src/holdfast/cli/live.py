@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 GAPS, REFUSED = 3, 5
+_TOLD_BYTES = 1 << 20  # a server writes a little to its log by itself
 _Source = Annotated[str, typer.Argument(help="The source; default: the only one.")]
 _SourceOrUrl = Annotated[str, typer.Argument(metavar="[SOURCE]", help="A source, or a URL; default: the only source.")]
 
@@ -100,7 +101,9 @@ def _stop(asked: list[int], number: int) -> None:
 
 
 def _lines(step: Followed) -> list[str]:
-    kept = f", {bytes_text(step.behind)} of its log waiting" if step.behind else ""
+    waiting = step.kept.bytes_behind if step.kept else 0
+    kept = f", {bytes_text(waiting)} of its log waiting" if waiting >= _TOLD_BYTES else ""
+    short = [f"  note: {step.kept.shortage}"] if step.kept and step.kept.shortage else []
     if step.kind == "idle":
         return []
     if step.kind == "snapshot":
@@ -108,4 +111,4 @@ def _lines(step: Followed) -> list[str]:
         return [f"#{step.commit} {moment(step.at)} snapshot{why}, at {step.position}"]
     lag = f", {span(step.lag)} behind" if step.lag is not None else ""
     told = f"{plural(step.changes, 'record')} in {plural(step.transactions, 'transaction')}"
-    return [f"#{step.commit} {moment(step.at)} {told}{lag}{kept}", *(f"  note: {note}" for note in step.notes)]
+    return [f"#{step.commit} {moment(step.at)} {told}{lag}{kept}", *(f"  note: {note}" for note in step.notes), *short]

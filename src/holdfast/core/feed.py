@@ -18,7 +18,7 @@ import pyarrow as pa
 from holdfast.core.ports import Snapshot
 from holdfast.core.records import Schema
 
-__all__ = ["Baseline", "Break", "ChangeFeed", "ChangeSource", "Moved", "Obstacle", "Told"]
+__all__ = ["Baseline", "Break", "ChangeFeed", "ChangeSource", "Kept", "Moved", "Obstacle", "Told"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,32 @@ class Break:
     collections: tuple[str, ...] = ()
 
 
+_LOW = 4  # the part of a budget below which whoever looks after it should know
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the source keeps for a follower: bytes of its log that are not confirmed yet.
+
+    It keeps `budget` bytes at the most, of which `left` may still come before it gives up; None where it has no limit.
+    `at_risk` says in words that it is about to give up, or has.
+    """
+
+    bytes_behind: int
+    budget: int | None = None
+    left: int | None = None
+    at_risk: str = ""
+
+    @property
+    def shortage(self) -> str:
+        """In words that the source may soon give up, and the way out; nothing while there is room."""
+        is_low = self.budget is not None and self.left is not None and self.left * _LOW < self.budget
+        if not self.at_risk and not is_low:
+            return ""
+        why = self.at_risk or f"only {self.left:,} of {self.budget:,} bytes are left"
+        return f"the source may give up the log it keeps for the follower: {why}; let it follow, or raise the limit"
+
+
 @dataclass(frozen=True, slots=True)
 class Obstacle:
     """What stands in the way of keeping a source: the fact, and the statement or setting that mends it.
@@ -99,8 +125,8 @@ class ChangeFeed(Protocol):
         """Collections whose changes are not told, and why: the next snapshot shows what became of them."""
 
     @property
-    def behind(self) -> int | None:
-        """How many bytes of the source's log are not confirmed yet, if it says so."""
+    def kept(self) -> Kept | None:
+        """What the source keeps of its log for us, if it says so."""
 
 
 class Baseline(Protocol):

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import msgspec
 
 from holdfast.core.events import Progress
-from holdfast.core.feed import Break, ChangeFeed, ChangeSource, Moved, Told
+from holdfast.core.feed import Break, ChangeFeed, ChangeSource, Kept, Moved, Told
 from holdfast.core.fingerprint import fingerprint
 from holdfast.core.records import Schema
 from holdfast.errors import Damaged, Unreachable
@@ -70,8 +70,8 @@ class Watch:
 class Followed:
     """One step of following: a commit, of a snapshot or of changes, or nothing new. Times are those of the source.
 
-    `behind` is how many bytes of its log the source still keeps for us, if it says so; `lag` the seconds from the
-    newest transaction to its commit at the sites; `why` what made a snapshot necessary.
+    `kept` is what the source still keeps of its log for us, if it says so; `lag` the seconds from the newest
+    transaction to its commit at the sites; `why` what made a snapshot necessary.
     """
 
     kind: str
@@ -82,13 +82,16 @@ class Followed:
     changes: int = 0
     transactions: int = 0
     lag: float | None = None
-    behind: int | None = None
+    kept: Kept | None = None
     why: str = ""
     notes: tuple[str, ...] = field(default=())
 
     def to_json(self) -> dict[str, Any]:
         """The facts as JSON."""
-        facts = {name: getattr(self, name) for name in self.__slots__}
+        facts = {name: getattr(self, name) for name in self.__slots__ if name != "kept"}
+        facts |= {"behind": None, "budget": None, "left": None, "shortage": ""}
+        if (kept := self.kept) is not None:
+            facts |= {"behind": kept.bytes_behind, "budget": kept.budget, "left": kept.left, "shortage": kept.shortage}
         return {name: each.isoformat() if isinstance(each, datetime) else each for name, each in facts.items()}
 
 
@@ -231,7 +234,7 @@ class _Follower:
             if self._positions().get(stream.head, ("", None))[0] != moved.position:
                 self._remember(stream.head, moved.position)
             feed.confirm(moved.position)
-            self._tell(Followed("idle", self._hand.vault.now(), stream.sequence, moved.position, behind=feed.behind))
+            self._tell(Followed("idle", self._hand.vault.now(), stream.sequence, moved.position, kept=feed.kept))
             return
 
         def work(run: RunWriter, upload: Upload, _place: Place, is_stale: bool) -> Work:
@@ -246,7 +249,7 @@ class _Follower:
         feed.confirm(moved.position)
         self._tries = 0
         self._care_for_sites(written)
-        self._tell(_followed(written, moved, feed.behind, self._hand.vault.now()))
+        self._tell(_followed(written, moved, feed.kept, self._hand.vault.now()))
 
     def _care_for_sites(self, written: Written) -> None:
         """A site that was away can take no commit before it has those that it missed: look now and then."""
@@ -318,7 +321,7 @@ def _part(state: CollectionState, moved: Moved, counts: Counts, kind: Literal["c
     )
 
 
-def _followed(written: Written, moved: Moved, behind: int | None, at: datetime) -> Followed:
+def _followed(written: Written, moved: Moved, kept: Kept | None, at: datetime) -> Followed:
     return Followed(
         "changes",
         at,
@@ -328,6 +331,6 @@ def _followed(written: Written, moved: Moved, behind: int | None, at: datetime) 
         changes=sum(each.new + each.changed + each.gone for each in written.outcomes),
         transactions=moved.transactions,
         lag=None if moved.until is None else (at - moved.until).total_seconds(),
-        behind=behind,
+        kept=kept,
         notes=(*moved.notes, *(f"site {site} did not take it: {err.message}" for site, err in written.failed.items())),
     )

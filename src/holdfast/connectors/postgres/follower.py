@@ -20,8 +20,9 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
+from holdfast.connectors.postgres.budget import kept_for
 from holdfast.connectors.postgres.catalog import Catalog, Table, load_catalog
-from holdfast.connectors.postgres.connection import Connection, connect, translated
+from holdfast.connectors.postgres.connection import Connection, connect
 from holdfast.connectors.postgres.marks import definition_marks, difference, log_end
 from holdfast.connectors.postgres.pgoutput import INSERTED, UPDATED, Block, Relation, Truncate
 from holdfast.connectors.postgres.publication import (
@@ -36,7 +37,7 @@ from holdfast.connectors.postgres.replication import PublicationGone, Stream, st
 from holdfast.connectors.postgres.slot import Position, create_slot, drop_slot, examine, lsn_number, lsn_text
 from holdfast.connectors.postgres.unsent import Piece, Unsent
 from holdfast.connectors.postgres.values import Misfit, decode, decode_mixed
-from holdfast.core.feed import Break, Moved, Told
+from holdfast.core.feed import Break, Kept, Moved, Told
 from holdfast.core.ports import Snapshot
 from holdfast.core.records import MIXED, Schema
 from holdfast.errors import HoldfastError, Usage
@@ -155,11 +156,9 @@ class _Feed:
         return {name: why for name in self._schemas if name in tables and (why := _why_not(tables[name]))}
 
     @property
-    def behind(self) -> int | None:
-        """How many bytes of its log the server keeps beyond what is confirmed."""
-        with translated("the log's position"):
-            row = self._connection.execute("SELECT pg_catalog.pg_current_wal_lsn()::text").fetchone()
-        return max(0, lsn_number(str(row[0])) - self._confirmed) if row else None
+    def kept(self) -> Kept | None:
+        """See `ChangeFeed.kept`."""
+        return kept_for(self._connection, self.marks[0], self._confirmed)
 
     def confirm(self, position: str) -> None:
         """See `ChangeFeed.confirm`."""
