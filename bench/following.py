@@ -52,6 +52,8 @@ class Follower:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.steps: list[Step] = []
+        self._news = threading.Condition()
+        self._is_over = False
         self.began = time.time()
         self.peak_mb = 0.0
         self._log = folder / "bench.log"
@@ -69,12 +71,15 @@ class Follower:
 
     def wait_for(self, kind: str = "", until: float = 0.0) -> None:
         """Return when it has told a step of a kind, or that it holds everything up to a time."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while not any((kind and each.facts["kind"] == kind) or each.until >= until > 0 for each in self.steps):
-            if time.monotonic() > deadline or not self._reader.is_alive():
-                self._process.kill()
-                sys.exit(f"bench: the follower never came so far\n{self._tail()}")
-            time.sleep(0.02)
+
+        def is_told() -> bool:
+            return any((kind and each.facts["kind"] == kind) or each.until >= until > 0 for each in self.steps)
+
+        with self._news:
+            self._news.wait_for(lambda: is_told() or self._is_over, _PATIENCE_SECONDS)
+        if not is_told():
+            self._process.kill()
+            sys.exit(f"bench: the follower never came so far\n{self._tail()}")
 
     def end(self) -> None:
         """Ask it to stop, and wait."""
@@ -95,7 +100,12 @@ class Follower:
         for line in self._process.stdout:
             told, facts = time.time(), json.loads(line)
             until = datetime.fromisoformat(facts["until"]).timestamp() if facts["until"] else 0.0
-            self.steps.append(Step(told, until, facts))
+            with self._news:
+                self.steps.append(Step(told, until, facts))
+                self._news.notify_all()
+        with self._news:
+            self._is_over = True
+            self._news.notify_all()
 
     def _tail(self) -> str:
         return self._log.read_text(errors="replace")[-2000:]

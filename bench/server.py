@@ -75,7 +75,9 @@ class Server:
     def wait_for_ends(self, staying: set[int]) -> None:
         """Return when nobody but those who stay works for the server: a session outlives its client a moment."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while self.processes() - staying and time.monotonic() < deadline:
+        while left := self.processes() - staying:
+            if time.monotonic() > deadline:
+                sys.exit(f"bench: {len(left)} processes of the server never ended: what they cost would not be counted")
             time.sleep(0.005)
 
 
