@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import holdfast.operations as ops
-from holdfast.assemble import Project, identity_from, load_project, open_source, project_of
+from holdfast.assemble import Project, Source, identity_from, load_project, moment_of, open_source, project_of
 from holdfast.core.config import CONFIG_NAME
 from holdfast.core.events import Event, Progress
 from holdfast.core.records import is_definition
@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     from holdfast.operations.follow import Watch
     from holdfast.operations.history import Version
     from holdfast.operations.proof import Compared
-    from holdfast.operations.restore import Choice, RestoreDone, Target
+    from holdfast.operations.restore import Choice, RestoreDone
     from holdfast.operations.scratch import SealedScratch
+    from holdfast.operations.target import Target
     from holdfast.vault.heal import HealReport
     from holdfast.vault.signing import SigningKey
     from holdfast.vault.states import State
@@ -128,7 +129,7 @@ class OpenVault:
         elif isinstance(at, str) and _HASH.fullmatch(at):
             state = self.vault.state(pin=self._pinned(at))
         else:
-            state = self.vault.state(_moment_of(at) if isinstance(at, str) else at)
+            state = self.vault.state(moment_of(at) if isinstance(at, str) else at)
         if not state.collections and state.closed:
             fact = "no key at hand opens" if self._identity is None else "the key at hand opens none of"
             raise Refused(
@@ -158,14 +159,20 @@ class OpenVault:
         target's ending. Raises Usage, Refused (something is at the target) or Unreachable (it can't be written).
         """
         target, state = Path(target), self.state(at)
-        views: dict[str, View] = dict(self._records(state, choice.collections, choice.where))
+        records = self._records(state, choice.collections, choice.where)
+        views: dict[str, View] = dict(records)
         notes: list[str] = []
         if state.closed and not choice.collections:
             notes.append(f"collections left out because no key at hand opens them: {len(state.closed)}")
         if ops.export.format_of(target, form) == "sqlite":
-            definitions = {
-                name: each for name, each in ops.restore.vault_views(self.vault, state).items() if is_definition(name)
-            }
+            whole = ops.restore.vault_views(self.vault, state)
+            place = _target(open_source(str(target), str(target), Path.cwd()))
+            if ops.mapped.is_foreign(whole, place):
+                choice.tell(mapping := ops.mapped.mapping_of(whole, choice.collections, place))
+                with self._scratch() as scratch:
+                    done = ops.export.export_mapped(records, mapping, place, scratch, emit)
+                return replace(done, notes=(*done.notes, *notes))
+            definitions = {name: each for name, each in whole.items() if is_definition(name)}
             if choice.collections:
                 notes.append("only tables and their indexes: triggers and views may need what is left out")
                 views |= {name: ops.restore.OnlyOf(view, tuple(views)) for name, view in definitions.items()}
@@ -283,9 +290,10 @@ class OpenVault:
         choice = replace(choice, policy=self.project.config.policy)
         wanted = ops.restore.vault_views(self.vault, state, () if to is not None else choice.collections)
         source = open_source(to, to, Path.cwd()) if to is not None else self.project.source()
-        target = ops.restore.Target(source.name, source.reader, source.writer)
+        target = _target(source)
         with self._scratch() as scratch:
             if source.is_there():
+                ops.mapped.refuse_live(wanted if to is not None else {}, target)
                 chosen = {name: view for name, view in wanted.items() if name in (choice.collections or wanted)}
                 for name, view in chosen.items():
                     if choice.where is not None and not is_definition(name):
@@ -309,8 +317,7 @@ class OpenVault:
             url = stack.enter_context(beside()) if beside else ""
 
             def place(path: Path) -> Target:
-                source = open_source("drill", url or str(path), Path.cwd())
-                return ops.restore.Target(source.name, source.reader, source.writer)
+                return _target(open_source("drill", url or str(path), Path.cwd()))
 
             done = ops.drill.drill(self.vault, state, place, scratch, emit)
         self._tell(done.event)
@@ -382,17 +389,8 @@ class OpenVault:
             yield scratch
 
 
-def _moment_of(text: str) -> datetime | int:
-    """A time in ISO form (without a zone: this host's own), or a number of the log such as `7` or `#7`."""
-    digits = text.removeprefix("#")
-    if digits.isdecimal() and len(digits) < 8:
-        return int(digits)
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError as err:
-        raise Usage(
-            f"{text!r} is no time", hint="write it as 2026-03-01T09:00Z, or give a number that holdfast log shows"
-        ) from err
+def _target(source: Source) -> Target:
+    return ops.target.Target(source.name, source.reader, source.writer, source.foreign)
 
 
 def _is_same(before: VaultView | None, after: VaultView | None) -> bool:

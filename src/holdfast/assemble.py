@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from holdfast.core.config import CONFIG_NAME, Config, SiteConfig, VaultConfig, parse_config
 from holdfast.core.feed import ChangeSource, Obstacle
-from holdfast.core.ports import Reader, Writer
+from holdfast.core.ports import Foreign, Reader, Writer
 from holdfast.errors import Refused, Unreachable, Usage
 from holdfast.vault.create import vault_ids
 from holdfast.vault.keys import parse_card
@@ -21,11 +22,15 @@ from holdfast.vault.signing import SigningKey
 from holdfast.vault.sites import Site
 from holdfast.vault.vault import Vault
 
+if TYPE_CHECKING:
+    from holdfast.core.mapping import Definitions
+
 __all__ = [
     "Project",
     "Source",
     "identity_from",
     "load_project",
+    "moment_of",
     "open_site",
     "open_source",
     "project_of",
@@ -33,6 +38,7 @@ __all__ = [
     "utc_now",
 ]
 
+Teller = Callable[[Iterable[Mapping[str, Any]], Sequence[str], bool], "Definitions"]
 _POSTGRES = ("postgresql://", "postgres://")
 
 
@@ -41,7 +47,8 @@ class Source:
     """A business system: what reads it and what writes it. `is_there` looks whether anything is at its place.
 
     `changes` follows it, where its kind can be followed; `check` names what stands in the way of that. `scratch` gives
-    the URL of a place beside it to try a restore in, gone afterwards; without one a file will do.
+    the URL of a place beside it to try a restore in, gone afterwards; without one a file will do. `foreign` takes other
+    engines' records.
     """
 
     name: str
@@ -51,6 +58,7 @@ class Source:
     changes: ChangeSource | None = None
     check: Callable[[], Sequence[Obstacle]] | None = None
     scratch: Callable[[], AbstractContextManager[str]] | None = None
+    foreign: Foreign | None = None
 
     def obstacles(self) -> Sequence[Obstacle]:
         """What stands in the way of following it, each with what mends it. Nothing is changed."""
@@ -167,26 +175,40 @@ def open_source(name: str, url: str, folder: Path, *, follower: str | None = Non
     from holdfast.connectors.sqlite import SqliteReader, SqliteWriter
 
     path = folder / _sqlite_path(url)
-    return Source(name, SqliteReader(path), SqliteWriter(path), path.exists)
+    writer = SqliteWriter(path)
+    return Source(name, SqliteReader(path), writer, path.exists, foreign=Foreign(writer, _definitions_of))
 
 
 def _open_postgres(name: str, url: str, follower: str | None) -> Source:
     try:
-        from holdfast.connectors import postgres
+        from holdfast.connectors.postgres.check import check
+        from holdfast.connectors.postgres.follower import PostgresChanges
+        from holdfast.connectors.postgres.reader import PostgresReader
+        from holdfast.connectors.postgres.scratch import scratch_database
+        from holdfast.connectors.postgres.writer import PostgresWriter
     except ImportError as err:
         raise Usage(
             f"PostgreSQL needs a driver that is not installed ({err})", hint='pip install "holdfast[postgres]"'
         ) from err
-    writer = postgres.PostgresWriter(url)
+    writer = PostgresWriter(url)
     return Source(
         name,
-        postgres.PostgresReader(url),
+        PostgresReader(url),
         writer,
         lambda: not writer.is_empty(),
-        postgres.PostgresChanges(url, follower) if follower else None,
-        lambda: postgres.check(url, follower),
-        lambda: postgres.scratch_database(url),
+        PostgresChanges(url, follower),
+        lambda: check(url, follower),
+        lambda: scratch_database(url),
     )
+
+
+def _definitions_of(engine: str) -> Teller | None:
+    """Who tells what the definitions of an engine say to others: no driver is needed for that."""
+    if engine == "postgres":
+        from holdfast.connectors.postgres.carried import definitions_of
+
+        return definitions_of
+    return None
 
 
 def _sqlite_path(url: str) -> str:
@@ -230,6 +252,19 @@ def identity_from(path: str) -> tuple[str, str | None]:
     with _naming(path):
         card = parse_card(text)
     return card.identity, card.vault
+
+
+def moment_of(text: str) -> datetime | int:
+    """A time in ISO form (without a zone: this host's own), or a number of the log such as `7` or `#7`."""
+    digits = text.removeprefix("#")
+    if digits.isdecimal() and len(digits) < 8:
+        return int(digits)
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError as err:
+        raise Usage(
+            f"{text!r} is no time", hint="write it as 2026-03-01T09:00Z, or give a number that holdfast log shows"
+        ) from err
 
 
 def utc_now() -> datetime:

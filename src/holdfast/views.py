@@ -30,6 +30,7 @@ class Records:
         self.schema: Schema = view.schema
         self.ordered = view.ordered
         self.rows = view.rows if condition is None else None
+        self.fingerprint = view.fingerprint if condition is None else ""
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Every record once."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.connectors.sqlite import SqliteReader, create
+from holdfast.connectors.sqlite import SqliteReader, place
 from holdfast.errors import Unreachable
 from tests.crash.faults import Fault
 from tests.crash.house import OWNERS, House, Verb, destroy_shop, heal, restore_into_live, restore_to_new, take
@@ -107,7 +107,7 @@ def test_a_new_database_is_on_disk_before_it_has_its_name(tmp_path: Path, monkey
     def watched(path: Path) -> None:
         synced.append((path, path.read_bytes() if path.is_file() else b"", new.exists()))
 
-    monkeypatch.setattr(create, "_sync", watched)
+    monkeypatch.setattr(place, "_sync", watched)
     house.run(restore_to_new)
     (partial, data, was_there), (folder, _, is_there) = synced
     assert partial.parent == folder == house.host
@@ -130,7 +130,7 @@ def test_a_new_database_that_could_not_be_synced_is_not_told_to_be_there(
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patch:
-        patch.setattr(create, "_sync", failing)
+        patch.setattr(place, "_sync", failing)
         with pytest.raises(Unreachable):
             house.run(restore_to_new)
     names = sorted(path.name for path in house.host.iterdir() if path.is_file())

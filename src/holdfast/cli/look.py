@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from holdfast.cli.mapped import exit_code, mapping_facts
 from holdfast.cli.mend import differences_shown
 from holdfast.cli.options import At, Collections, Config, Identity, Json, Site, Where, opened
 from holdfast.cli.output import Output, amount, moment, plural
@@ -145,8 +146,11 @@ def export(
     identity: Identity = "",
     site: Site = None,
     as_json: Json = False,
-) -> None:
+) -> int:
     """Write records as Parquet, CSV, JSON lines or a SQLite database. The target must not exist.
+
+    Into SQLite from another engine a mapping of types is shown first, and the result is proven. Exits 3 if the mapping
+    leaves values out, 4 if the proof fails.
 
     Example: holdfast export orders.csv orders --where "tenant_id = 7"
     """
@@ -155,11 +159,17 @@ def export(
 
     output = Output(as_json=as_json)
     vault = opened(config, identity, site)
-    choice = Choice(tuple(collections or ()), parse_where(where) if where else None)
+    choice = Choice(tuple(collections or ()), parse_where(where) if where else None, tell=output.mapping)
     with output.progress() as emit:
         done = vault.export(target, choice, at or None, form=form, emit=emit)
     lines = [f"{name}: {plural(rows, 'record')}" for name, rows in done.rows.items()]
-    output.facts({"target": str(target), "rows": done.rows, "notes": done.notes}, *lines, *done.notes)
+    facts: dict[str, Any] = {"target": str(target), "rows": done.rows, "notes": done.notes}
+    if done.mapping is not None:
+        facts |= {"mapping": mapping_facts(done.mapping), "is_proven": all(each.is_equal for each in done.proofs)}
+        lines += [f"{each.name}: NOT AS IT WAS" for each in done.proofs if not each.is_equal]
+        lines += ["proven: read back through the mapping, every fingerprint is the same"] if facts["is_proven"] else []
+    output.facts(facts, *lines, *done.notes)
+    return exit_code(done.mapping, done.proofs)
 
 
 def _show_collections(output: Output, vault: OpenVault, at: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from holdfast.cli.mapped import exit_code, mapping_facts
 from holdfast.cli.options import At, Collections, Config, Identity, Json, Site, Where, opened
 from holdfast.cli.output import Output, amount, plural
 from holdfast.cli.proven import restored_lines
@@ -51,7 +52,8 @@ def restore(
 ) -> int:
     """Put records back: into the source as a plan, or everything into a new place; then prove it by fingerprints.
 
-    Records that came since stay, unless --delete is given. Exits 4 if the proof fails, 5 if the plan needs approval.
+    Records that came since stay, unless --delete is given. Into another engine a mapping of types is shown first.
+    Exits 3 if it leaves values out, 4 if the proof fails, 5 if the plan needs approval.
 
     Example: holdfast restore orders --at 2026-03-01T09:00Z --plan
     """
@@ -66,7 +68,8 @@ def restore(
     if site and not to:
         raise Usage("--site needs --to: on a new machine there is no source", hint="add --to sqlite:///new.db")
     vault = opened(config, identity, site)
-    choice = Choice(tuple(collections or ()), parse_where(where) if where else None, delete, approve, plan)
+    condition = parse_where(where) if where else None
+    choice = Choice(tuple(collections or ()), condition, delete, approve, plan, tell=output.mapping)
     with output.progress() as emit:
         done = vault.restore(choice, at or None, to=to or None, emit=emit)
     lines = _plan_lines(done) + _deed_lines(done)
@@ -77,6 +80,8 @@ def restore(
     output.facts(facts, *lines, *(f"note: {remark}" for remark in remarks))
     if done.decision.ruling is not Ruling.ALLOW and not plan:
         raise Refused("; ".join(done.decision.reasons), hint=done.decision.hint)
+    if done.mapping is not None and not plan:
+        return exit_code(done.mapping, done.proofs)
     return 0 if plan or done.is_proven else DIFFERENT
 
 
@@ -166,7 +171,24 @@ def _deed_lines(done: RestoreDone) -> list[str]:
     lines = [f"written: {plural(done.applied.written, 'record')}"]
     if done.created is not None:
         lines += [f"  not brought back: {text}" for text in done.created.not_covered]
-    lines += restored_lines(done.proofs)
+        if done.mapping is not None and done.created.dangling:
+            lines.append(f"  references that lead to no record: {amount(done.created.dangling)}")
+    equal = sum(proof.is_equal for proof in done.proofs)
+    if equal == len(done.proofs) == 1:
+        lines.append("proven: the collection has the fingerprint that the commit signed")
+    elif equal == len(done.proofs):
+        lines.append(f"proven: all {plural(equal, 'collection')} have the fingerprints that the commit signed")
+    else:
+        lines.append(f"{equal} of {len(done.proofs)} collections have the fingerprints that the commit signed")
+    for proof in done.proofs:
+        if proof.tally is not None and not proof.is_equal:
+            tally = proof.tally
+            is_back = proof.is_whole or (is_definition(proof.name) and not tally.missing)
+            verdict = "all records are back" if is_back else "NOT AS IT WAS"
+            lines.append(
+                f"  {proof.name}: {verdict}: {amount(tally.added)} newer kept, {amount(tally.missing)} missing, "
+                f"{amount(tally.changed)} changed"
+            )
     return lines
 
 
@@ -183,6 +205,7 @@ def _restore_facts(done: RestoreDone) -> dict[str, Any]:
         ],
         "left_alone": done.planned.left_alone if done.planned else (),
         "written": done.applied.written if done.applied else 0,
+        "mapping": mapping_facts(done.mapping),
         "not_covered": done.created.not_covered if done.created else (),
         "is_proven": done.is_proven,
         "proofs": [

@@ -19,6 +19,8 @@ from holdfast.core.events import Progress as Step
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from holdfast.core.mapping import NamedMapping
+
 __all__ = ["Output", "amount", "bytes_text", "moment", "plural", "span"]
 
 Emit = Callable[[Step], None]
@@ -76,6 +78,13 @@ class Output:
                 self._out.print("\n".join(values), end="\n\n", markup=False)
             return
         self._out.print(table)
+
+    def mapping(self, mapping: NamedMapping) -> None:
+        """A mapping into another engine, before the deed; with `--json` it is part of the facts instead."""
+        from holdfast.cli.mapped import mapping_lines
+
+        if not self.as_json:
+            self.facts({}, *mapping_lines(mapping))
 
     def note(self, text: str) -> None:
         """Something to know beside the result, on stderr; with `--json` it is part of the facts instead."""

@@ -30,6 +30,7 @@ __all__ = [
     "slices",
     "tagged",
     "tagged_value",
+    "untagged",
 ]
 
 LONG = 1 << 20
@@ -92,6 +93,27 @@ def tagged(values: pa.Array, type_name: str) -> pa.Array:
 def tagged_value(type_name: str, value: Any) -> bytes:
     """One Python value as tag byte and canonical bytes."""
     return bytes(tagged(pa.array([value], TYPES[type_name].arrow), type_name)[0].as_py())
+
+
+def untagged(values: pa.Array, type_name: str) -> pa.Array:
+    """The other way round: tagged values, which must all be of that one type or NULL, as a column of it."""
+    kind = TYPES[type_name]
+    body = _without_tag(values)
+    match type_name:
+        case "bool":
+            return pc.equal(body, pa.scalar(b"\x01", pa.binary()))
+        case "int" | "time" | "timestamp" | "timestamptz":
+            return pc.bit_wise_xor(_counts(body, pa.int64()), pa.scalar(_SIGN64, pa.int64())).view(kind.arrow)
+        case "uint":
+            return _counts(body, pa.int64()).view(kind.arrow)
+        case "date":
+            return pc.bit_wise_xor(_counts(body, pa.int32()), pa.scalar(_SIGN32, pa.int32())).view(kind.arrow)
+        case "float":
+            return _float_bits(_counts(body, pa.int64()), pa.int64(), _SIGN64).view(kind.arrow)
+        case "float32":
+            return _float_bits(_counts(body, pa.int32()), pa.int32(), _SIGN32).view(kind.arrow)
+        case _:
+            return body.cast(kind.arrow)
 
 
 def decode(value: bytes) -> tuple[str, Any]:
@@ -251,6 +273,19 @@ def _ordered_float(values: pa.Array, bits_type: pa.DataType, nan: int, sign: int
     bits = pc.if_else(pc.is_nan(values), pa.scalar(nan, bits_type), values.view(bits_type))
     flipped = pc.bit_wise_xor(bits, pa.scalar(sign, bits_type))
     return pc.if_else(pc.less(bits, pa.scalar(0, bits_type)), pc.bit_wise_not(bits), flipped)
+
+
+def _float_bits(ordered: pa.Array, bits_type: pa.DataType, sign: int) -> pa.Array:
+    """What `_ordered_float` was made from: a set sign bit says that it was not negative."""
+    positive = pc.bit_wise_xor(ordered, pa.scalar(sign, bits_type))
+    return pc.if_else(pc.less(ordered, pa.scalar(0, bits_type)), positive, pc.bit_wise_not(ordered))
+
+
+def _counts(body: pa.Array, bits_type: pa.DataType) -> pa.Array:
+    """Big-endian bytes of one width as integers of this machine."""
+    width = bits_type.bit_width // 8
+    counts = body.cast(pa.binary(width)).view(bits_type)
+    return _swapped(counts, "q" if width == 8 else "i", width) if sys.byteorder == "little" else counts
 
 
 def _decode_temporal(kind: CanonicalType, count: int) -> Any:

@@ -6,20 +6,34 @@ verbs: append-only is a type.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from holdfast.core.mapping import Definitions, Dialect, NamedMapping
     from holdfast.core.plan import Plan
     from holdfast.core.records import Collection, Schema
 
-__all__ = ["Applied", "Clock", "Created", "Entry", "Misread", "Reader", "Snapshot", "Store", "View", "Writer"]
+__all__ = [
+    "Applied",
+    "Clock",
+    "Created",
+    "Entry",
+    "Foreign",
+    "MappedWriter",
+    "Misread",
+    "Reader",
+    "Snapshot",
+    "Store",
+    "View",
+    "Writer",
+]
 
 Clock = Callable[[], datetime]
 
@@ -166,3 +180,28 @@ class Writer(Protocol):
 
         The place appears complete or not at all. Raises Refused if something is there already.
         """
+
+
+class MappedWriter(Protocol):
+    """A business system that can take records of another engine."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """How it keeps values of other engines, and what names it takes."""
+
+    def create_mapped(self, mapping: NamedMapping, views: Iterable[View]) -> Created:
+        """Build the whole system anew at an empty place: tables as the mapping says, records as `stored` there.
+
+        Views are named as in the source. The place appears complete or not at all. Raises Refused if something is there
+        already.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """What moves records between engines: the target's writer, and for each source's engine, by name, who tells what
+    its definitions say. That is asked with the definitions' records, the collections wanted, and whether they are all.
+    """
+
+    writer: MappedWriter
+    definitions: Callable[[str], Callable[[Iterable[Mapping[str, Any]], Sequence[str], bool], Definitions] | None]

@@ -10,9 +10,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from holdfast.operations import capture, check, drill, export, follow, history, proof, reindex, restore, scratch
+    from holdfast.operations import (
+        capture,
+        check,
+        drill,
+        export,
+        follow,
+        history,
+        mapped,
+        proof,
+        reindex,
+        restore,
+        scratch,
+        target,
+    )
 
-__all__ = ["capture", "check", "drill", "export", "follow", "history", "proof", "reindex", "restore", "scratch"]
+__all__ = [
+    "capture",
+    "check",
+    "drill",
+    "export",
+    "follow",
+    "history",
+    "mapped",
+    "proof",
+    "reindex",
+    "restore",
+    "scratch",
+    "target",
+]
 
 
 def __getattr__(name: str) -> object:

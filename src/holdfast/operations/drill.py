@@ -12,8 +12,9 @@ from holdfast.core.events import Drilled, Progress
 from holdfast.core.ports import Created
 from holdfast.operations.journal import commit_ref
 from holdfast.operations.proof import Proof
-from holdfast.operations.restore import Choice, Target, restore_new, vault_views
+from holdfast.operations.restore import Choice, restore_new, vault_views
 from holdfast.operations.scratch import SealedScratch
+from holdfast.operations.target import Target
 from holdfast.vault.states import State
 from holdfast.vault.vault import Vault
 

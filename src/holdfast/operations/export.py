@@ -27,13 +27,18 @@ import pyarrow.parquet
 
 from holdfast.core.canonical import decode, tagged
 from holdfast.core.events import Progress
+from holdfast.core.mapping import NamedMapping
 from holdfast.core.plain import json_value
 from holdfast.core.ports import View, Writer
 from holdfast.core.records import MIXED, Column, Schema, is_definition
 from holdfast.errors import Refused, Unreachable, Usage
+from holdfast.operations.mapped import move
+from holdfast.operations.proof import Proof, Signed
+from holdfast.operations.scratch import SealedScratch
 from holdfast.operations.streams import prefetched
+from holdfast.operations.target import Target
 
-__all__ = ["FORMATS", "Exported", "export_records", "format_of"]
+__all__ = ["FORMATS", "Exported", "export_mapped", "export_records", "format_of"]
 
 FORMATS = ("parquet", "csv", "jsonl", "sqlite")
 _ENDINGS = {
@@ -71,10 +76,15 @@ Database = Callable[[Path], Writer]
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """How many records of each collection were written, and in words what is not as it was in the source."""
+    """How many records of each collection were written, and in words what is not as it was in the source.
+
+    `mapping` and `proofs` are given where they went into a database of another engine.
+    """
 
     rows: Mapping[str, int]
     notes: tuple[str, ...]
+    mapping: NamedMapping | None = None
+    proofs: tuple[Proof, ...] = ()
 
 
 def format_of(target: Path, form: str = "") -> str:
@@ -110,6 +120,18 @@ def export_records(views: Mapping[str, View], target: Path, form: str, emit: Emi
     else:
         notes += _write_files(counted, target, wanted)
     return Exported({name: each.rows for name, each in counted.items()}, tuple(notes))
+
+
+def export_mapped(
+    records: Mapping[str, Signed], mapping: NamedMapping, target: Target, scratch: SealedScratch, emit: Emit
+) -> Exported:
+    """Write the records, as the mapping says, to a new database of another engine, and prove what was written."""
+    if not records:
+        raise Usage("there are no records to write", hint='see what there is: "holdfast show"')
+    created, proofs = move(records, mapping, target, scratch, emit)
+    notes = [f"references that lead to no record in the export: {created.dangling}"] if created.dangling else []
+    rows = {proof.name: proof.found.rows for proof in proofs}
+    return Exported(rows, tuple(notes), mapping, tuple(proofs))
 
 
 class _Counted:

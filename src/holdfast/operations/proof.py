@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -19,9 +19,8 @@ from holdfast.core.where import Condition, matches
 from holdfast.operations.scratch import SealedScratch
 from holdfast.operations.spool import DifferenceSpool
 from holdfast.operations.streams import keyed, prefetched
-from holdfast.vault.view import VaultView
 
-__all__ = ["Basis", "Compared", "Narrowed", "Print", "Proof", "compare_views", "fingerprint_of", "proof_of", "prove"]
+__all__ = ["Compared", "Narrowed", "Print", "Proof", "Signed", "compare_views", "fingerprint_of", "proof_of", "prove"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +83,16 @@ class Proof:
         return self.is_equal or (self.tally is not None and not self.tally.missing and not self.tally.changed)
 
 
+class Signed(View, Protocol):
+    """A view of which a commit signed the fingerprint and the number of records; "" and None where none did."""
+
+    @property
+    def rows(self) -> int | None: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+
 class Narrowed:
     """A view narrowed to the records that meet a condition."""
 
@@ -112,7 +121,7 @@ def fingerprint_of(view: View, scratch: SealedScratch) -> Print:
     return Print(rows, fingerprint(schema.key, schema.names, rows, buckets))
 
 
-def prove(wanted: VaultView, found: View | None, scratch: SealedScratch) -> Proof:
+def prove(wanted: Signed, found: View | None, scratch: SealedScratch) -> Proof:
     """Hold a live view against the fingerprint of a commit; only if they differ is every record compared.
 
     Of an instant between two commits nothing is signed: its fingerprint is that of its records as they are read here.

@@ -18,17 +18,20 @@ import pyarrow.compute as pc
 
 from holdfast.core.compare import Difference
 from holdfast.core.events import Progress, Restored
+from holdfast.core.mapping import NamedMapping
 from holdfast.core.plan import CollectionDifferences, Plan, make_plan
 from holdfast.core.policy import Decision, PlanSummary, Policy, Ruling, decide
-from holdfast.core.ports import Applied, Created, Reader, View, Writer
+from holdfast.core.ports import Applied, Created, Reader, View
 from holdfast.core.records import Collection, is_definition
 from holdfast.core.where import Condition
 from holdfast.errors import Usage
 from holdfast.operations.journal import commit_ref
+from holdfast.operations.mapped import is_foreign, mapping_of, move
 from holdfast.operations.proof import Compared, Narrowed, Proof, compare_views, proof_of, prove
 from holdfast.operations.scratch import SealedScratch
 from holdfast.operations.spool import DifferenceSpool
 from holdfast.operations.streams import prefetched
+from holdfast.operations.target import Target
 from holdfast.vault.states import State
 from holdfast.vault.vault import Vault
 from holdfast.vault.view import VaultView
@@ -53,7 +56,8 @@ Emit = Callable[[Progress], None]
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What to restore and how far one may go: collections by name (none: all), records that meet a condition, whether
-    others may be deleted, the id of a plan that was approved, and whether to stop at the plan.
+    others may be deleted, the id of a plan that was approved, and whether to stop at the plan. `tell` hears of the
+    mapping into another engine before anything is written.
     """
 
     collections: tuple[str, ...] = ()
@@ -62,15 +66,7 @@ class Choice:
     approval: str = ""
     plan_only: bool = False
     policy: Policy = field(default_factory=Policy)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where records go: its name as people know it, and what reads and writes it."""
-
-    name: str
-    reader: Reader
-    writer: Writer
+    tell: Callable[[NamedMapping], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +82,8 @@ class Planned:
 class RestoreDone:
     """What a restore did. If it was not allowed, or only planned, nothing was written and there are no proofs.
 
-    `planned` is set for a live target, `created` for a new place. `applied` counts steps written, and found done.
+    `planned` is set for a live target, `created` for a new place, `mapping` where that is of another engine. `applied`
+    counts steps written, and found done.
     """
 
     decision: Decision
@@ -94,6 +91,7 @@ class RestoreDone:
     created: Created | None
     applied: Applied | None
     proofs: tuple[Proof, ...]
+    mapping: NamedMapping | None = None
 
     @property
     def is_proven(self) -> bool:
@@ -140,6 +138,8 @@ def restore_new(
     """
     if choice.where is not None:
         raise Usage("a condition needs a live target", hint='restore everything, or "holdfast export --where"')
+    if is_foreign(wanted, target):
+        return _restore_mapped(wanted, target, choice, scratch, emit)
     if choice.plan_only:
         return RestoreDone(Decision(Ruling.ALLOW), None, None, None, ())
     names = choice.collections or tuple(wanted)
@@ -149,6 +149,19 @@ def restore_new(
     created = target.writer.create(views)
     found = proofs({name: wanted[name] for name in names}, target.reader, scratch, emit)
     return RestoreDone(Decision(Ruling.ALLOW), None, created, Applied(created.records, 0), tuple(found))
+
+
+def _restore_mapped(
+    wanted: Mapping[str, VaultView], target: Target, choice: Choice, scratch: SealedScratch, emit: Emit
+) -> RestoreDone:
+    mapping = mapping_of(wanted, choice.collections, target)
+    choice.tell(mapping)
+    allowed = Decision(Ruling.ALLOW)
+    if choice.plan_only:
+        return RestoreDone(allowed, None, None, None, (), mapping)
+    records = {each.name: wanted[each.name] for each in mapping.collections}
+    created, found = move(records, mapping, target, scratch, emit)
+    return RestoreDone(allowed, None, created, Applied(created.records, 0), tuple(found), mapping)
 
 
 def vault_views(vault: Vault, state: State, names: Sequence[str] = ()) -> dict[str, VaultView]:

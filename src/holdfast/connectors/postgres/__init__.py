@@ -1,9 +1,4 @@
-"""PostgreSQL databases: read in one snapshot, followed by their log, written by plan, rebuilt whole."""
+"""PostgreSQL databases: read in one snapshot, followed by their log, written by plan, rebuilt whole.
 
-from holdfast.connectors.postgres.check import check
-from holdfast.connectors.postgres.follower import PostgresChanges
-from holdfast.connectors.postgres.reader import PostgresReader
-from holdfast.connectors.postgres.scratch import scratch_database
-from holdfast.connectors.postgres.writer import PostgresWriter
-
-__all__ = ["PostgresChanges", "PostgresReader", "PostgresWriter", "check", "scratch_database"]
+Import from the modules: what other engines are told of a database's definitions (`carried`) needs no driver.
+"""

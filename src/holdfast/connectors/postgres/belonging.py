@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from holdfast.connectors.postgres.catalog import collection_name
+from holdfast.connectors.postgres.naming import collection_name
 from holdfast.connectors.postgres.script import IDENTIFIER, Entry, unquoted, word_ends
 
 __all__ = ["tables_of"]

@@ -5,21 +5,19 @@ Only the catalog is read here; what the rows prove about types is in `proof`.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast.connectors.postgres.connection import Connection, qualified, quoted, translated
+from holdfast.connectors.postgres.naming import RESERVED, SYSTEM_PREFIX, collection_name
 from holdfast.connectors.postgres.questions import COLUMNS, INDEXES, REFERENCES, RELATIONS, STORAGE
 from holdfast.connectors.postgres.server import Server, load_server
 from holdfast.core.records import Reference
 
 __all__ = ["RESERVED", "Catalog", "Table", "TableColumn", "collection_name", "load_catalog"]
 
-RESERVED = "postgres:"
-_SYSTEM_PREFIX = "holdfast:"
 _KINDS = {
     16: "bool",
     17: "bytes",
@@ -128,16 +126,6 @@ class Catalog:
         return self.server.timeline
 
 
-def collection_name(schema: str, table: str) -> str:
-    """The collection of a table: its name if its schema is `public`, else `schema.table`, quoted where needed.
-
-    >>> collection_name("public", "orders"), collection_name("sales", "a.b"), collection_name("public", 'we"ird')
-    ('orders', 'sales."a.b"', '"we""ird"')
-    """
-    parts = [table] if schema == "public" else [schema, table]
-    return ".".join(map(_part, parts))
-
-
 def load_catalog(connection: Connection) -> Catalog:
     """Read the catalog as the connection's transaction sees it, in a few questions, however many tables there are."""
     with translated("the catalog"):
@@ -181,12 +169,6 @@ def _load(connection: Connection) -> Catalog:
     return Catalog(by_name, server, tuple(left_out))
 
 
-def _part(name: str) -> str:
-    if name and not re.search(r'[."]', name) and not name.startswith((RESERVED, _SYSTEM_PREFIX)):
-        return name
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _by_table(rows: Sequence[tuple[Any, ...]]) -> dict[int, list[tuple[Any, ...]]]:
     found: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
     for oid, *row in rows:
@@ -213,7 +195,7 @@ def _refusal(denied: str | None, who: tuple[str, str, str], columns: Sequence[Ta
     if denied == "rows":
         return f"row security hides rows of it from this user; mend it with: ALTER ROLE {user} BYPASSRLS"
     for column in columns:
-        if column.name.startswith(_SYSTEM_PREFIX):
+        if column.name.startswith(SYSTEM_PREFIX):
             return f"its column {column.name} has a name that Holdfast needs for itself; rename it"
     return "" if any(not column.is_generated for column in columns) else "it has no columns to keep"
 

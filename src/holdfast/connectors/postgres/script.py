@@ -14,7 +14,17 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-__all__ = ["DATABASE_NAME", "IDENTIFIER", "Entry", "entries", "pieces", "statements", "unquoted", "word_ends"]
+__all__ = [
+    "DATABASE_NAME",
+    "IDENTIFIER",
+    "Entry",
+    "entries",
+    "pieces",
+    "pieces_at",
+    "statements",
+    "unquoted",
+    "word_ends",
+]
 
 DATABASE_NAME = '"holdfast:database"'
 IDENTIFIER = r'(?:"[^"]*(?:""[^"]*)*"|[^\W\d][\w$]*)'
@@ -101,6 +111,29 @@ def statements(sql: str) -> Iterator[str]:
         elif kind == "end" and not depth:
             yield sql[start : token.end()]
             start = None
+
+
+def pieces_at(sql: str, start: int) -> Iterator[list[tuple[str, str]]]:
+    """What stands between commas from `start` up to the end of the brackets around it, as tokens.
+
+    Each token is a key word in capitals, or "" for all that is none or stands in brackets of its own, and its text.
+    """
+    found: list[tuple[str, str]] = []
+    depth, at = 0, start
+    for token in _TOKEN.finditer(sql, start):
+        if token[0] == ")" and not depth:
+            found.append(("", sql[at : token.start()]))
+            break
+        if token[0] == "," and not depth:
+            yield found
+            found, at = [], token.end()
+            continue
+        depth += {"(": 1, ")": -1, "[": 1, "]": -1}.get(token[0], 0)
+        word = token[0].upper() if token.lastgroup == "word" and not depth else ""
+        found.append((word, sql[at : token.end()]))
+        at = token.end()
+    if found:
+        yield found
 
 
 def unquoted(identifier: str) -> str:

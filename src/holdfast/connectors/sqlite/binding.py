@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from holdfast.core.canonical import decode, slices
+from holdfast.core.canonical import decode, untagged
 from holdfast.core.records import MIXED, TYPES, Column
 from holdfast.errors import Unsupported
 
@@ -19,7 +19,6 @@ __all__ = ["Binding"]
 
 _PLACEHOLDERS = {"int": "?", "float": "?", "text": "?", "bytes": "?", "rawtext": "CAST(? AS TEXT)"}
 _MIXED = "coalesce(?, ?, ?, CAST(? AS TEXT), ?)"
-_TEXT_TAG = TYPES["text"].tag
 _PARTS = ("int", "float", "text", "rawtext", "bytes")
 
 
@@ -57,23 +56,26 @@ class Binding:
 
     def _parts(self, column: Column, values: pa.Array) -> list[pa.Array]:
         """A mixed column as one array for each storage class."""
-        parts: dict[str, list[object]] = {name: [None] * len(values) for name in _PARTS}
-        for at, value in enumerate(slices(values)):
-            if value:
-                kind, plain = ("text", value[1:]) if value[0] == _TEXT_TAG else decode(value)
-                if kind not in parts:
-                    raise Unsupported(
-                        f"{self._collection}: column {column.name} has a value of type {kind}, which SQLite can't hold",
-                        hint="export it instead: holdfast export",
-                    )
-                parts[kind][at] = plain
-        return [
-            pa.array(parts["int"], pa.int64()),
-            pa.array(parts["float"], pa.float64(), from_pandas=False),
-            pa.array(parts["text"], pa.binary()).cast(pa.string()),
-            pa.array(parts["rawtext"], pa.binary()),
-            pa.array(parts["bytes"], pa.binary()),
-        ]
+        tags = pc.binary_slice(values, 0, 1)
+        left = values.is_valid()
+        found = []
+        for kind in _PARTS:
+            mask = pc.fill_null(pc.equal(tags, bytes([TYPES[kind].tag])), False)
+            part = pa.nulls(len(values), TYPES[kind].arrow)
+            if pc.any(mask).as_py():
+                plain = untagged(values.filter(mask), kind)
+                if kind == "float":
+                    self._refuse_nan(column, plain)
+                part = pc.replace_with_mask(part, mask, plain)
+                left = pc.and_not(left, mask)
+            found.append(part)
+        if pc.any(left).as_py():
+            kind, _ = decode(values.filter(left)[0].as_py())
+            raise Unsupported(
+                f"{self._collection}: column {column.name} has a value of type {kind}, which SQLite can't hold",
+                hint="export it instead: holdfast export",
+            )
+        return found
 
     def _refuse_nan(self, column: Column, values: pa.Array) -> None:
         if pc.any(pc.is_nan(values)).as_py():

@@ -7,10 +7,7 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +15,17 @@ from holdfast.connectors.sqlite.binding import Binding
 from holdfast.connectors.sqlite.catalog import Catalog, load_catalog
 from holdfast.connectors.sqlite.connection import RuleBroken, Session, ValueTaken, folded, open_session, quoted
 from holdfast.connectors.sqlite.definitions import PRAGMA, RESERVED, SCHEMA, SCHEMA_SCHEMA, SEQUENCE, schema_records
+from holdfast.connectors.sqlite.place import BUSY_SECONDS, forgo_safety, partial_place, publish, refuse_taken
 from holdfast.connectors.sqlite.redefine import CREATION_ORDER
 from holdfast.connectors.sqlite.references import dangling
 from holdfast.connectors.sqlite.virtual import Virtual, parse_virtual
 from holdfast.core.ports import Created, View
-from holdfast.errors import Damaged, Refused, Unreachable, Unsupported, Usage
+from holdfast.errors import Damaged, Unsupported, Usage
 
 __all__ = ["create_database"]
 
 _FIRST = ("page_size", "encoding", "auto_vacuum")
 _HEADER = ("application_id", "user_version")
-_BUSY_SECONDS = 1.0
 _Row = Mapping[str, Any]
 
 
@@ -37,16 +34,16 @@ def create_database(path: Path, views: Iterable[View]) -> Created:
     by_name = {view.name: view for view in views}
     if SCHEMA not in by_name:
         raise Usage("a database can't be built without its definitions", hint=f"restore {SCHEMA} with its collections")
-    _refuse_taken(path)
-    with _partial(path) as partial:
+    refuse_taken(path)
+    with partial_place(path) as partial:
         pragmas = {row["name"]: row["value"] for row in _records(by_name.get(PRAGMA))}
-        with open_session(partial, mode="rwc", busy_seconds=_BUSY_SECONDS) as session:
+        with open_session(partial, mode="rwc", busy_seconds=BUSY_SECONDS) as session:
             _prepare(session, pragmas)
             created = _Building(session, by_name, pragmas).build()
         if pragmas.get("journal_mode") == "wal":
-            with open_session(partial, mode="rw", busy_seconds=_BUSY_SECONDS) as session:
+            with open_session(partial, mode="rw", busy_seconds=BUSY_SECONDS) as session:
                 session.run("PRAGMA journal_mode=WAL")
-        _publish(partial, path)
+        publish(partial, path)
     return created
 
 
@@ -180,63 +177,9 @@ def _is_virtual(row: _Row) -> bool:
 
 
 def _prepare(session: Session, pragmas: Mapping[str, str]) -> None:
-    """Set what can only be set while a file is empty, and forgo every safety that a file without a name can."""
+    """Set what can only be set while a file is empty."""
     for name in _FIRST:
         if name in pragmas:
             value = str(pragmas[name]).replace("'", "''")
             session.run(f"PRAGMA main.{name} = '{value}'")
-    for setting in (
-        # Not OFF: a statement that fails, as that of an absent module, must leave nothing behind.
-        "journal_mode=MEMORY",
-        "synchronous=OFF",
-        "locking_mode=EXCLUSIVE",
-        "cache_size=-65536",
-        "foreign_keys=OFF",
-        "ignore_check_constraints=ON",
-    ):
-        session.run(f"PRAGMA {setting}")
-
-
-def _refuse_taken(path: Path) -> None:
-    # A log or journal left beside a new database would be replayed into it.
-    for each in (path, *_beside(path, ("-wal", "-journal", "-shm"))):
-        if os.path.lexists(each):
-            raise Refused(f"{each} is there already", hint="name a path where nothing is, or move it away first")
-    if not path.parent.is_dir():
-        raise Unreachable(f"there is no folder {path.parent}", hint="make the folder, or name another path")
-
-
-@contextmanager
-def _partial(path: Path) -> Iterator[Path]:
-    """A name beside `path` to build under; nothing is left of it afterwards."""
-    partial = path.with_name(f"{path.name}.partial-{secrets.token_hex(8)}")
-    try:
-        yield partial
-    finally:
-        for each in (partial, *_beside(partial, ("-wal", "-journal", "-shm"))):
-            each.unlink(missing_ok=True)
-
-
-def _publish(partial: Path, path: Path) -> None:
-    """Give a finished file its name, durably, never in place of another."""
-    try:
-        _sync(partial)
-        os.link(partial, path)
-        partial.unlink()
-        _sync(path.parent)
-    except FileExistsError as error:
-        raise Refused(f"{path} is there already", hint="name a path where nothing is") from error
-    except OSError as error:
-        raise Unreachable(f"{path}: {error.strerror}", hint="check the disk, and try again") from error
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _beside(path: Path, endings: Sequence[str]) -> list[Path]:
-    return [path.with_name(path.name + ending) for ending in endings]
+    forgo_safety(session)

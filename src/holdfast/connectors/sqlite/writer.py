@@ -16,9 +16,11 @@ from holdfast.connectors.sqlite.catalog import Catalog, load_catalog
 from holdfast.connectors.sqlite.connection import Session, ValueTaken, folded, open_session, quoted
 from holdfast.connectors.sqlite.create import create_database
 from holdfast.connectors.sqlite.definitions import RESERVED
+from holdfast.connectors.sqlite.mapped import DIALECT, create_mapped
 from holdfast.connectors.sqlite.reader import BUSY_SECONDS
 from holdfast.connectors.sqlite.redefine import Redefinition
 from holdfast.connectors.sqlite.references import dangling
+from holdfast.core.mapping import Dialect, NamedMapping
 from holdfast.core.plan import Plan
 from holdfast.core.ports import Applied, Created, View
 from holdfast.errors import Refused
@@ -62,6 +64,15 @@ class SqliteWriter:
         built does not hold together.
         """
         return create_database(self._path, views)
+
+    @property
+    def dialect(self) -> Dialect:
+        """How SQLite keeps values of other engines."""
+        return DIALECT
+
+    def create_mapped(self, mapping: NamedMapping, views: Iterable[View]) -> Created:
+        """Build a whole database in a new file of another engine's records. It appears complete or not at all."""
+        return create_mapped(self._path, mapping, views)
 
     def _attempt(self, plan: Plan, passes: Sequence[Pass]) -> Applied:
         with open_session(self._path, mode="rw", busy_seconds=self._busy_seconds) as session:
