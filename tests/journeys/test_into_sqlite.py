@@ -51,8 +51,6 @@ def test_the_real_shop_is_restored_into_sqlite(desk: Desk, postgres: Database, c
         assert ask(new, f"SELECT count(*) FROM {name}") == postgres.rows(f"SELECT count(*) FROM {name}")
     billed = str(postgres.value("SELECT sum(total) FROM invoice"))
     assert ask(new, "SELECT printf('%.2f', sum(total)) FROM invoice") == [(billed,)]
-        (str(postgres.value("SELECT sum(total) FROM invoice")),)
-    ]
     joined = (
         "SELECT g.name, count(*) FROM invoice_line l JOIN track t ON t.track_id = l.track_id"
         " JOIN genre g ON g.genre_id = t.genre_id GROUP BY g.name ORDER BY g.name"
@@ -114,7 +112,8 @@ def test_what_can_not_be_carried_is_named_before_and_names_that_clash_are_shown(
     kinds = {each["kind"] for each in done["mapping"]["left_out"]}
     assert {
         "column", "foreign key", "action of a foreign key", "view", "materialized view", "trigger", "function",
-        "sequence", "grant", "policy", "rule", "domain", "type", "default", "index", "comment", "extension", "event trigger",
+        "sequence", "grant", "policy", "rule", "domain", "type", "default", "index", "comment", "extension",
+        "event trigger",
     } <= kinds  # fmt: skip
     new = desk.folder / "new.db"
     assert ask(new, 'SELECT "co l", "ключ" FROM """we.ird"".""Ta""""ble; Type: X"""') == [("x", 1)]
