@@ -175,3 +175,15 @@ def test_what_definitions_say_is_carried_or_named() -> None:
     assert [(each.kind, each.name) for each in mapping.left_out] == [("column", "t.c"), ("view", "v")]
     assert mapping.name == "there-to-here-1"
     assert set(MOMENTS) < set(TYPES)
+
+
+@pytest.mark.parametrize("kind", ["float", "float32"])
+def test_a_number_that_is_none_is_kept_as_text(kind: str) -> None:
+    """SQLite makes NULL of NaN; -0.0 and infinities it keeps, in a column without a type."""
+    schema = Schema((Column("v", kind),))
+    way = make_mapping([Collection("c", schema)], NOTHING, DIALECT).of("c")
+    batch = batch_of(schema, [{"v": value} for value in (float("nan"), -0.0, float("-inf"), None, 1.5)])
+    stored = way.forward(batch)
+    assert stored.column(0)[0].as_py() == tagged_value("text", "NaN")
+    assert [column.declared for column in way.columns] == [""]
+    assert identical(way.back(stored, way.stored), batch, schema)
