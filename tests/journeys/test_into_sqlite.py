@@ -14,6 +14,7 @@ import pytest
 from tests.connectors.postgres.edges import EDGES
 from tests.connectors.postgres.rich import RECORDS, definitions
 from tests.journeys.desk import Desk
+from tests.journeys.follower import House
 from tests.journeys.plain import ask
 from tests.journeys.test_postgres_shop import CHINOOK
 from tests.postgres_server import Database
@@ -163,3 +164,16 @@ def test_a_database_that_is_there_is_never_written_to(desk: Desk, postgres: Data
     desk("export", "new.db", *CARD, code=5)
     assert (desk.folder / "new.db").read_bytes() == before
     assert json.loads(desk("restore", "--plan", "--to", "sqlite:///other.db", *CARD, "--json").out)["written"] == 0
+
+
+def test_any_instant_of_a_followed_database_goes_into_sqlite(house: House, desk: Desk) -> None:
+    """What was there just before a transaction, within one commit of several: nobody signed it, and it is proven."""
+    house.database.run("CREATE TABLE a (id int PRIMARY KEY, b text)", "INSERT INTO a VALUES (1, 'first')")
+    house.catch_up()
+    house.database.run("UPDATE a SET b = 'second'", "UPDATE a SET b = 'third'")
+    house.catch_up()
+    _, versions = house.open().history("a", "1")
+    assert [each.kind for each in versions] == ["new", "changed", "changed"]
+    said = desk("restore", "--before-tx", versions[-1].tx, "--to", "sqlite:///then.db", *CARD)
+    assert "proven" in said.out
+    assert ask(desk.folder / "then.db", "SELECT * FROM a") == [(1, "second")]
