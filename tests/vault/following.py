@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
+import msgspec
 import pyarrow as pa
 
 from holdfast.core.canonical import key_bytes, row_digests
@@ -79,6 +80,14 @@ class Moment(NamedTuple):
     after: Everything
 
 
+class Where(NamedTuple):
+    """Where a commit lies: in a tail, or in the stream; and the tails that may begin after it."""
+
+    tail: str = ""
+    tails: tuple[str, ...] = ()
+    whole: bool = False
+
+
 @dataclass
 class Following:
     """The source and its vault. `ahead` is how far the host's clock runs before the source's."""
@@ -89,13 +98,15 @@ class Following:
     moments: list[Moment] = field(default_factory=list)
     commits: list[Everything] = field(default_factory=list)
     stream: str = STREAM
+    tails: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.records: Everything = copy.deepcopy(dict(self.start))
         self.epochs: dict[str, Epoch] = {}
         self.parts: dict[str, Part] = {}
+        self.waiting: list[Tx] = []  # what lies in tails only
         self.world.now = START - timedelta(days=1)
-        self.commit([], bases=list(self.records), whole=True, at=START)
+        self.commit([], bases=list(self.records), where=Where(whole=True, tails=self.tails), at=START)
 
     def vault(self, identity: str | None = None) -> Vault:
         return self.world.vault(identity=identity or self.world.custodian)
@@ -108,16 +119,23 @@ class Following:
         drops: Iterable[str] = (),
         clicks: Notes | None = None,
         whole: bool = False,
+        where: Where | None = None,
         at: datetime | None = None,
         segment_rows: int = 1000,
     ) -> None:
         """Keep these transactions, complete up to `at`; make these collections' bases anew; drop others."""
+        where = where or Where(whole=whole)
+        whole = where.whole
         up_to = at or transactions[-1].at
         self.world.now = max(up_to + self.ahead, self.world.now + timedelta(microseconds=1))
         writer = VaultWriter(vault := self.world.vault(), self.world.writer)
+        trunk = vault.trunk
+        is_same = trunk is not None and trunk.commit.stream == self.stream
+        self.sequence = trunk.commit.sequence + 1 if trunk and is_same else 1
         rows = self._apply(transactions)
+        self.waiting = [*self.waiting, *transactions] if where.tail else []
         drafted: dict[str, Part] = {}
-        with writer.upload() as upload:
+        with writer.upload(where.tail) as upload:
             for name, changes in rows.items():
                 if name not in bases:
                     refs = self._changes(upload, name, changes, segment_rows)
@@ -135,18 +153,44 @@ class Following:
                     drafted[name] = self._part(name, "same", [], up_to)
             parts = [(self.epochs[name].recipient, part) for name, part in drafted.items()]
             after = vault.head.link if vault.head else None
-            prepared = writer.sign(Draft(self.stream, after, parts, whole), upload)
+            stream = where.tail or self.stream
+            draft = Draft(stream, after, parts, whole, in_tail=bool(where.tail), tails=where.tails)
+            prepared = writer.sign(draft, upload)
         writer.append(prepared)
         self.parts = {name: part for name, part in self.parts.items() if not (whole and name in gone)} | drafted
         self.commits.append(copy.deepcopy(self.records))
+        if not where.tail:
+            self.final = len(self.commits)
 
-    def _apply(self, transactions: Sequence[Tx]) -> dict[str, list[Row]]:
-        """What the transactions do to the records, and their rows in the order of a segment."""
+    def roll_up(self, *, tails: tuple[str, ...] = (), segment_rows: int = 1000) -> None:
+        """One commit in the place of all that lie in open tails."""
+        writer = VaultWriter(vault := self.vault(), self.world.writer)
+        assert vault.trunk is not None
+        assert vault.head is not None
+        rows = self._rows(self.waiting, copy.deepcopy(self.commits[self.final - 1]))
+        changed = {name for entry in vault.log()[self.final :] for name in vault.parts(entry.signed)}
+        drafted = {}
+        with writer.upload() as upload:
+            for name in changed:
+                refs = self._changes(upload, name, rows.get(name, []), segment_rows)
+                kept = self.parts[name]
+                kind: Kind = "changes" if refs else "same"
+                drafted[name] = msgspec.structs.replace(kept, kind=kind, segments=tuple(refs))
+            parts = [(self.epochs[name].recipient, part) for name, part in drafted.items()]
+            draft = Draft(self.stream, vault.trunk.link, parts, whole=False, tails=tails, rolls=vault.head.link)
+            prepared = writer.sign(draft, upload)
+        writer.append(prepared)
+        self.waiting = []
+        del self.commits[self.final :]
+        self.commits.append(copy.deepcopy(self.records))
+        self.final += 1
+
+    def _rows(self, transactions: Sequence[Tx], records: Everything) -> dict[str, list[Row]]:
+        """The rows of transactions in the order of a segment, and what they make of these records."""
         rows: dict[str, list[Row]] = {}
         for order, tx in enumerate(transactions):
-            before = copy.deepcopy(self.records)
             for (name, number), note in tx.writes.items():
-                held = self.records[name]
+                held = records[name]
                 op = DELETE if isinstance(note, Gone) else UPDATE if number in held else INSERT
                 kept = None if isinstance(note, Gone) else note
                 rows.setdefault(name, []).append(Row(key_of(number), order, op, number, kept, tx))
@@ -154,8 +198,16 @@ class Following:
                     held.pop(number, None)
                 else:
                     held[number] = kept
-            self.moments.append(Moment(tx, before, copy.deepcopy(self.records)))
         return {name: sorted(found, key=lambda row: row[:2]) for name, found in rows.items()}
+
+    def _apply(self, transactions: Sequence[Tx]) -> dict[str, list[Row]]:
+        """What the transactions do to the records, and their rows in the order of a segment."""
+        rows = self._rows(transactions, copy.deepcopy(self.records))
+        for tx in transactions:
+            before = copy.deepcopy(self.records)
+            self._rows([tx], self.records)
+            self.moments.append(Moment(tx, before, copy.deepcopy(self.records)))
+        return rows
 
     def _changes(self, upload: Upload, name: str, rows: Sequence[Row], segment_rows: int) -> list[SegmentRef]:
         refs = []
@@ -192,7 +244,6 @@ class Following:
 
     def _part(self, name: str, kind: Kind, segments: Sequence[SegmentRef], taken: datetime) -> Part:
         before, dropped = self.parts.get(name), name not in self.records
-        sequence = len(self.commits) + 1
         schema = schema_of(name)
         rows = keyed(schema, plain(name, self.records.get(name, {})))
         digests = row_digests(rows.batch, schema)
@@ -203,12 +254,12 @@ class Following:
             definition=schema.to_json(),
             generation=(before.generation if before else 0) + is_base,
             kind=kind,
-            base=Place(self.stream, sequence) if is_base or before is None else before.base,
+            base=Place(self.stream, self.sequence) if is_base or before is None else before.base,
             rows=len(rows.keys),
             fingerprint=fingerprint(schema.key, schema.names, len(rows.keys), buckets),
             segments=tuple(segments),
             counts=Counts(0, 0, 0),
-            position=str(sequence),
+            position=str(len(self.commits) + 1),
             taken=time_text(taken),
             dropped=dropped,
         )

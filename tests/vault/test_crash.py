@@ -12,7 +12,7 @@ from holdfast.core.ports import Entry, Store
 from holdfast.errors import Damaged, HoldfastError, Refused, Unreachable
 from holdfast.vault.findings import Problem
 from holdfast.vault.format import Link
-from holdfast.vault.heal import heal
+from holdfast.vault.heal import catch_up, heal
 from holdfast.vault.names import Kind
 from holdfast.vault.segments import choose_encodings, seal_segment
 from holdfast.vault.stores.memory import MemoryStore
@@ -97,7 +97,7 @@ def test_a_capture_stopped_at_any_write_leaves_old_or_new(raises: Callable[[], B
         assert report.commits in (1, 2)
         vault = world.vault(identity=world.custodian)
         assert len(vault.state().collections["orders"].segments) == report.commits
-        assert heal(world.sites, world.id, now=world.now, deep=False).is_whole
+        assert catch_up(world.vault()).is_whole
         world.receipts(world.capture())
         assert heal(world.sites, world.id, now=world.now).is_whole
         assert world.verify().is_sound
@@ -240,7 +240,7 @@ def test_a_site_that_is_behind_gets_no_commit_before_its_past() -> None:
     assert list(appended.failed) == ["c"]
     assert isinstance(appended.failed["c"], Refused)
     assert appended.failed["c"].hint
-    assert heal(world.sites, world.id, now=world.now, deep=False).is_whole
+    assert catch_up(world.vault()).is_whole
     assert world.verify().commits == 3
     assert [site.name for site in world.capture().held] == ["a", "b", "c"]
 

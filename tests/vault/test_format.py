@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from holdfast.errors import Damaged
-from holdfast.vault.coding import CONTROL_MAX, canonical_json, decode, encode, parse_time, time_text
+from holdfast.vault.coding import CONTROL_MAX, canonical_json, decode, encode, parse_time, sorted_json, time_text
 from holdfast.vault.format import Commit, EventsObject, Gaps, KeyObject, Part, SegmentRef
 from holdfast.vault.keys import grant, new_identity, recipient_of
 from tests.vault.test_vectors import VECTORS
@@ -21,6 +21,8 @@ from tests.vault.world import SCHEMA, START, part_of
 
 HASH = "ab" * 32
 OBJECT = f"objects/ab/{HASH}"
+IN_TAIL = f"tails/{'0' * 16}/objects/{HASH}"
+LINK = {"stream": "0" * 16, "sequence": 1, "sha256": HASH}
 COMMIT: dict[str, Any] = json.loads(VECTORS["commit_payload"])
 PART: dict[str, Any] = json.loads(VECTORS["part_payload"])
 Change = Callable[[dict[str, Any]], object]
@@ -57,6 +59,16 @@ COMMIT_CHANGES: list[tuple[str, Change]] = [
     ("epoch", lambda c: c["parts"].append(c["parts"][0])),
     ("epochs", lambda c: c.update(epochs=dict.fromkeys(c["epochs"], "age1x"))),
     ("sealed", lambda c: c["parts"][0].update(sealed="not base64!")),
+    ("canonical", lambda c: c.pop("in_tail")),
+    ("never whole", lambda c: c.update(in_tail=True)),
+    ("begins after a commit", lambda c: c.update(in_tail=True, whole=False)),
+    ("named twice", lambda c: c.update(tails=[c["stream"]])),
+    ("named twice", lambda c: c.update(tails=["0" * 16] * 2)),
+    ("tails", lambda c: c.update(tails=[f"{tail:016x}" for tail in range(1, 6)])),
+    ("tails", lambda c: c.update(tails=["0" * 15])),
+    ("rolls nothing up", lambda c: c.update(rolls=LINK)),
+    ("where this commit does", lambda c: c["objects"].append([IN_TAIL, 1])),
+    ("where this commit does", lambda c: c.update(in_tail=True, whole=False, follows=LINK)),
 ]
 PART_CHANGES: list[tuple[str, Change]] = [
     ("schema", lambda p: p.pop("schema")),
@@ -127,6 +139,41 @@ def test_every_single_byte_matters() -> None:
             assert decode(Commit, changed, name="x") != whole
         except Damaged:
             continue
+
+
+class Plain(Struct):
+    """Whatever a payload without fractions can hold, its fields not in order."""
+
+    later: dict[str, str]
+    data: bytes
+    count: int
+    texts: tuple[str, ...]
+    flag: bool
+    none: str | None = None
+    early: dict[str, int] = {}
+
+
+@given(
+    st.builds(
+        Plain,
+        later=st.dictionaries(st.text(), st.text()),
+        data=st.binary(),
+        count=st.integers(-(1 << 63), (1 << 63) - 1),
+        texts=st.lists(st.text(), max_size=4).map(tuple),
+        early=st.dictionaries(st.text(), st.integers(0, 9)),
+    )
+)
+def test_the_fast_canonical_form_is_the_canonical_form(value: Plain) -> None:
+    """Byte for byte: order of keys by code point, escapes, other scripts, control characters."""
+    assert sorted_json(value) == canonical_json(to_builtins(value))
+
+
+def test_each_character_has_one_form() -> None:
+    """Every character there is, alone as a text and as a key, in both encoders."""
+    for start in range(0, 0x110000, 0x1000):
+        some = [chr(code) for code in range(start, start + 0x1000) if not 0xD800 <= code < 0xE000]
+        value = Plain(dict.fromkeys(some, ""), b"", 0, tuple(some), True)
+        assert sorted_json(value) == canonical_json(to_builtins(value))
 
 
 JSON = st.recursive(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.vault.names import Kind, is_site_name, name_for, parse_name, quarantine_name
+from holdfast.vault.names import Kind, folder_for, is_site_name, name_for, parse_name, quarantine_name
 
 HASH = "0123456789abcdef" * 4
 GROUPS = {Kind.KEY: "ab" * 16, Kind.COMMIT: "cd" * 8, Kind.EVENTS: "ef" * 8}
@@ -40,9 +40,38 @@ def test_a_name_is_built_and_parsed_alike(kind: Kind, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (Kind.OBJECT, f"tails/{'ab' * 8}/objects/{HASH}"),
+        (Kind.COMMIT, f"tails/{'ab' * 8}/commits/000000000007-{HASH}"),
+        (Kind.EVENTS, f"tails/{'ab' * 8}/events/{'ef' * 8}/000000000007-{HASH}"),
+    ],
+)
+def test_a_name_in_a_tail_is_built_and_parsed_alike(kind: Kind, text: str) -> None:
+    """It tells its tail; a commit's stream is the tail."""
+    number = 7 if kind in NUMBERED else 0
+    group = "ef" * 8 if kind is Kind.EVENTS else ""
+    assert name_for(kind, HASH, group=group, number=number, tail="ab" * 8) == text
+    name = parse_name(text)
+    assert name is not None
+    wanted = "ab" * 8 if kind is Kind.COMMIT else group
+    assert (name.kind, name.sha256, name.group, name.number, name.tail) == (kind, HASH, wanted, number, "ab" * 8)
+    assert text.startswith(folder_for(kind, "ab" * 8))
+    assert is_site_name(text)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",
+        f"tails/{'ab' * 8}/objects/01/{HASH}",
+        f"tails/{'ab' * 8}/keys/{'ab' * 16}/{HASH}",
+        f"tails/{'ab' * 7}/objects/{HASH}",
+        f"tails/{'AB' * 8}/objects/{HASH}",
+        f"tails/{'ab' * 8}/commits/{'ab' * 8}/000000000001-{HASH}",
+        f"tails/{'ab' * 8}/commits/000000000000-{HASH}",
+        f"tails/objects/{HASH}",
+        f"tails/{'ab' * 8}/trust/00000001-{HASH}",
         "trust",
         f"trust/00000000-{HASH}",
         f"trust/0000001-{HASH}",

@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.errors import Damaged, Refused, Unreachable
 from holdfast.vault.findings import Problem
-from holdfast.vault.heal import heal
+from holdfast.vault.heal import catch_up, heal
 from holdfast.vault.keys import grant, new_identity, recipient_of
 from holdfast.vault.names import Kind
 from holdfast.vault.sites import Progress
@@ -66,8 +66,12 @@ def every_name(world: World) -> list[str]:
     return sorted(memory(world, "a"))
 
 
-def healed(world: World, *, deep: bool = True) -> bool:
-    return heal(world.sites, world.id, now=world.now, deep=deep).is_whole
+def healed(world: World) -> bool:
+    return heal(world.sites, world.id, now=world.now).is_whole
+
+
+def caught_up(world: World) -> bool:
+    return catch_up(world.vault()).is_whole
 
 
 def test_an_unharmed_vault_is_sound(world: World) -> None:
@@ -175,7 +179,7 @@ def test_all_but_one_site_lost_can_be_rebuilt(world: World) -> None:
 def test_an_empty_folder_is_not_filled_in_passing(world: World) -> None:
     """Bringing sites up to date leaves one alone that holds nothing: its disk may just not be mounted."""
     world.stores["c"] = MemoryStore()
-    result = heal(world.sites, world.id, now=world.now, deep=False)
+    result = catch_up(world.vault())
     assert [finding.kind for finding in result.failed] == [Problem.EMPTY]
     assert memory(world, "c") == {}
     world.receipts(world.capture())
@@ -205,7 +209,7 @@ def test_a_site_put_back_to_yesterday_is_named_as_such(world: World) -> None:
     report = world.verify()
     assert [kind for kind, _ in found(report, "b")] == [Problem.ROLLED_BACK, Problem.BEHIND]
     assert "newest 2 commits" in report.sites[1].findings[0].detail
-    assert healed(world, deep=False)
+    assert caught_up(world)
     assert world.verify().is_sound
 
 
@@ -218,7 +222,7 @@ def test_a_site_that_was_away_is_behind(world: World) -> None:
     report = world.verify()
     assert [kind for kind, _ in found(report, "c")] == [Problem.BEHIND]
     assert report.sites[2].holds == world.vault().log()[2].signed.link
-    assert healed(world, deep=False)
+    assert caught_up(world)
     assert world.verify().is_sound
 
 

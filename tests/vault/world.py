@@ -102,7 +102,7 @@ class World:
             data = seal_segment(table, self.epoch.recipient, choose_encodings(table))
             name = upload.add(data)
         ref = SegmentRef(name, len(data), rows, "", "", "base" if head is None else "delta")
-        part = part_of(number, ref)
+        part = part_of(number, ref, taken=self.now)
         draft = Draft(STREAM, head.link if head else None, [(self.epoch.recipient, part)])
         appended = writer.append(writer.sign(draft, upload))
         self.written[number] = table
@@ -122,7 +122,7 @@ def rows_of(number: int, rows: int) -> pa.Table:
     return pa.table({"id": ids, "note": [f"заказ {each}" for each in ids]}, schema=SCHEMA.arrow())
 
 
-def part_of(number: int, *segments: SegmentRef) -> Part:
+def part_of(number: int, *segments: SegmentRef, taken: datetime = START) -> Part:
     kind: Literal["base", "delta", "same"] = "base" if number == 1 else "delta" if segments else "same"
     return Part(
         collection="orders",
@@ -135,7 +135,7 @@ def part_of(number: int, *segments: SegmentRef) -> Part:
         segments=segments,
         counts=Counts(3, 0, 0),
         position=str(number),
-        taken=time_text(START),
+        taken=time_text(taken),
     )
 
 

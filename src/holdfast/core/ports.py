@@ -106,7 +106,7 @@ class Snapshot(Protocol):
 
     @property
     def taken(self) -> datetime:
-        """When the snapshot began, by this host's clock."""
+        """When the snapshot was taken, by the source's clock: by then everything that it holds was there."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -14,17 +14,27 @@ from msgspec import Struct
 
 from holdfast.errors import Damaged
 
-__all__ = ["CONTROL_MAX", "OBJECT_MAX", "canonical_json", "decode", "encode", "parse_time", "time_text"]
+__all__ = [
+    "CONTROL_MAX",
+    "OBJECT_MAX",
+    "canonical_json",
+    "decode",
+    "encode",
+    "parse_time",
+    "sorted_json",
+    "time_text",
+]
 
 CONTROL_MAX = 16 << 20  # bytes of any object but a segment, and of a part
 OBJECT_MAX = 64 << 20  # bytes of any object
 
 T = TypeVar("T", bound=Struct)
+_SORTED = msgspec.json.Encoder(order="sorted")
 
 
 def encode(value: Struct) -> bytes:
     """The canonical JSON of a payload."""
-    return canonical_json(msgspec.to_builtins(value))
+    return canonical_json(msgspec.to_builtins(value)) if getattr(value, "is_free", True) else sorted_json(value)
 
 
 def decode(kind: type[T], data: bytes, *, name: str) -> T:
@@ -47,6 +57,11 @@ def decode(kind: type[T], data: bytes, *, name: str) -> T:
 def canonical_json(value: Any) -> bytes:
     """Sorted keys, no spaces, UTF-8, no NaN: one byte string for one value."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def sorted_json(value: Struct) -> bytes:
+    """The canonical JSON of a payload without fractions, which are written otherwise here; many times faster."""
+    return _SORTED.encode(value)
 
 
 def time_text(moment: datetime) -> str:

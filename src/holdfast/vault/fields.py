@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
@@ -21,4 +21,9 @@ Key = Annotated[str, Meta(pattern=r"\A(?:[0-9a-f]{2})*\Z")]
 
 
 class Strict(Struct, frozen=True, forbid_unknown_fields=True):
-    """A payload or a piece of one: immutable, and with no field this version does not know."""
+    """A payload or a piece of one: immutable, and with no field this version does not know.
+
+    One `is_free` holds JSON that the types don't bound, in which there may be fractions.
+    """
+
+    is_free: ClassVar[bool] = False

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -16,7 +16,7 @@ from msgspec import Meta
 from holdfast.core.records import Schema
 from holdfast.vault.coding import OBJECT_MAX, parse_time
 from holdfast.vault.fields import Count, EpochId, Hash, Key, Number, Recipient, StreamId, Strict, Text, Time, Title
-from holdfast.vault.names import Kind, parse_name
+from holdfast.vault.names import Kind, misplaced, parse_name
 
 __all__ = [
     "OBJECTS_MAX",
@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 OBJECTS_MAX = 10_000  # objects added by one commit
+TAILS_MAX = 4  # tails below one commit
 
 
 class Place(Strict, frozen=True):
@@ -70,6 +71,7 @@ class Commit(Strict, frozen=True, kw_only=True, tag_field="type", tag="holdfast.
     """What a writer signs: the place in the chain, every object added, and one sealed part a collection.
 
     One that is not `whole` has parts only of collections that changed: the others are as the commit before left them.
+    After it history may go on in one of its `tails`; a commit that `rolls` up stands for the end of such a tail.
     """
 
     format: Literal[1] = 1
@@ -85,25 +87,38 @@ class Commit(Strict, frozen=True, kw_only=True, tag_field="type", tag="holdfast.
     epochs: dict[EpochId, Recipient]
     parts: tuple[SealedPart, ...]
     whole: bool = True
+    in_tail: bool = False
+    tails: Annotated[tuple[StreamId, ...], Meta(max_length=TAILS_MAX)] = ()
+    rolls: Link | None = None
 
     def __post_init__(self) -> None:
         parse_time(self.clock)
         if (self.sequence == 1) != (self.parent is None):
             raise ValueError("only the first commit of a stream has no parent")
-        if self.sequence == 1 and not self.whole:
-            raise ValueError("the first commit of a stream is whole")
+        self._check_tails()
         if self.follows is not None and self.sequence != 1:
             raise ValueError("only the first commit of a stream may follow another stream")
         names = [name for name, _ in self.objects]
-        for name in names:
-            parsed = parse_name(name)
-            if parsed is None or parsed.kind not in (Kind.KEY, Kind.OBJECT):
-                raise ValueError(f"{name!r} is no name of an object")
+        wrong = misplaced(names, self.stream if self.in_tail else "")
+        if wrong is not None:
+            raise ValueError(f"{wrong!r} is no name of an object that lies where this commit does")
         if len(set(names)) != len(names):
             raise ValueError("an object is named twice")
         epochs = [part.epoch for part in self.parts]
         if len(set(epochs)) != len(epochs) or not set(epochs) <= set(self.epochs):
             raise ValueError("a part's epoch is missing or named twice")
+
+    def _check_tails(self) -> None:
+        if self.in_tail and self.whole:
+            raise ValueError("a commit in a tail is never whole")
+        if self.in_tail and self.sequence == 1 and self.follows is None:
+            raise ValueError("a tail begins after a commit")
+        if self.sequence == 1 and not (self.whole or self.in_tail):
+            raise ValueError("the first commit of a stream is whole")
+        if self.stream in self.tails or len(set(self.tails)) != len(self.tails):
+            raise ValueError("a tail is named twice")
+        if self.rolls is not None and self.sequence == 1 and not self.in_tail:
+            raise ValueError("the first commit of a stream outside tails rolls nothing up")
 
 
 class SegmentRef(Strict, frozen=True):
@@ -142,6 +157,7 @@ class Part(Strict, frozen=True, kw_only=True):
     `changes` are deltas with the time and transaction of each change, so that any instant between them can be had.
     """
 
+    is_free: ClassVar[bool] = True
     collection: Title
     definition: dict[str, Any] = msgspec.field(name="schema")
     generation: Number
@@ -190,6 +206,7 @@ class KeyObject(Strict, frozen=True, kw_only=True):
 class EventsObject(Strict, frozen=True, kw_only=True, tag_field="type", tag="holdfast.events"):
     """One link of a journal chain: public control events, and the others sealed to the journal's recipient."""
 
+    is_free: ClassVar[bool] = True
     format: Literal[1] = 1
     vault: Hash
     chain: StreamId

@@ -3,6 +3,7 @@
 * Rebuilding a lost site and bringing up one that is behind is the same work: every name it lacks.
 * A site is filled in the order trust, keys, objects, commits, journal: after a crash it holds a whole past, and the
   same call goes on where it stopped.
+* What lies in closed tails stays where it is and comes nowhere else: a rollup stands for it.
 * Somebody else's folder is not filled; damaged bytes go to quarantine; what no site holds intact is named as lost.
 """
 
@@ -11,18 +12,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from holdfast.errors import Damaged, HoldfastError, Refused, Unreachable
 from holdfast.vault.chain import join
 from holdfast.vault.create import require_free
 from holdfast.vault.findings import Finding, Problem
 from holdfast.vault.names import Kind, Name, parse_name
-from holdfast.vault.scan import Holding, Inventory, scan, trust_of
+from holdfast.vault.scan import Holding, Inventory, scan, survey, trust_of
 from holdfast.vault.sites import Emit, Progress, Site, get_checked, in_flight, silent
 from holdfast.vault.upload import keep
 from holdfast.vault.verify import Report, judge, referenced
 
-__all__ = ["HealReport", "Healed", "heal"]
+if TYPE_CHECKING:
+    from holdfast.vault.vault import Vault
+
+__all__ = ["HealReport", "Healed", "catch_up", "heal"]
 
 # Data side by side; commits one by one in the order of history, so that a crash leaves a whole past.
 _PHASES = (((Kind.TRUST,), 1), ((Kind.KEY, Kind.OBJECT), 2), ((Kind.COMMIT,), 1), ((Kind.EVENTS,), 1))
@@ -60,20 +65,30 @@ class _Job:
     mends: bool
 
 
-def heal(sites: Sequence[Site], vault: str, *, now: datetime, deep: bool = True, emit: Emit = silent) -> HealReport:
-    """Bring every site that answers to what all sites together hold intact.
+def heal(sites: Sequence[Site], vault: str, *, now: datetime, emit: Emit = silent) -> HealReport:
+    """Bring every site that answers to what all sites together hold intact of what is called for.
 
-    `deep` reads every byte first and rebuilds empty sites. Without it a site that holds something of the vault gets
-    what it lacks by name: enough, and fast, for one that was away; a drive that is not mounted stays as it is.
+    Every byte of that is read first, and empty sites are rebuilt; what lies in closed tails is left as it is.
     Raises Damaged if no site holds the trust document, Unreachable if none answers.
     """
-    inventory = scan(sites, trust_of(sites, vault), deep=deep, emit=emit)
+    return _mended(scan(sites, trust_of(sites, vault), now=now, emit=emit), now, emit, rebuild=True)
+
+
+def catch_up(vault: Vault, *, emit: Emit = silent) -> HealReport:
+    """Give each site that holds something of the vault what it lacks by name: enough, and fast, for one that was away.
+
+    A site that holds nothing stays as it is: it may be a drive that is not mounted.
+    """
+    return _mended(survey(vault), vault.now(), emit, rebuild=False)
+
+
+def _mended(inventory: Inventory, now: datetime, emit: Emit, *, rebuild: bool) -> HealReport:
     before = judge(inventory, now=now)
     healed: list[Healed] = []
     done: dict[str, tuple[int, int]] = {}
     failed = [finding for finding in before.findings if finding.kind is Problem.LOST]
     for holding in inventory.holdings:
-        refused = _refusal(holding, inventory, rebuild=deep)
+        refused = _refusal(holding, inventory, rebuild=rebuild)
         if refused is not None:
             failed.append(refused)
             continue
@@ -93,8 +108,8 @@ def _refusal(holding: Holding, inventory: Inventory, *, rebuild: bool) -> Findin
     site = holding.site
     if holding.down is not None:
         return Finding(Problem.UNREACHABLE, "", holding.down, site.name)
-    names = referenced(inventory)
-    if any(name in names for name in (*holding.good, *holding.bad)):
+    names = referenced(inventory).keys()
+    if names & holding.good.keys() or names & holding.bad.keys():
         return None
     if not rebuild:
         return Finding(Problem.EMPTY, "", "nothing of the vault is here; is the disk mounted?", site.name)

@@ -1,13 +1,13 @@
 """Instants between two commits: where changes tell when they happened, any moment of the source can be had.
 
 Changes of one commit are whole transactions in the source's order, and their times never fall; so the rows up to a
-time, or before a transaction, are what the source held at that instant. A commit with changes goes up to the time of
-the source that they tell, another one up to its own clock. These two clocks may differ, by less than a day.
+time, or before a transaction, are what the source held at that instant. A commit goes up to the time at which what it
+says was taken from the source, however much later it was signed; so rolling up changes no answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import pyarrow as pa
@@ -21,32 +21,38 @@ from holdfast.vault.latest import Until
 from holdfast.vault.merge import ORDER_COLUMN, TX_COLUMN
 from holdfast.vault.states import OpenPart, StoredSegment
 
-__all__ = ["before_transaction", "instant_of"]
+__all__ = ["before_transaction", "goes_up_to", "instant_of"]
 
 Parts = Callable[[Signed], Mapping[str, OpenPart]]
+Reach = Callable[[Signed], datetime | None]
 Read = Callable[[StoredSegment, Sequence[str]], pa.Table]
 
 
-def instant_of(commits: Sequence[Signed], parts: Parts, at: datetime) -> tuple[int, Until | None]:
-    """The number of the newest commit that goes up to no later than *at*, 0 if none does; where the next one holds
-    changes, that one instead, and where to cut it.
+def instant_of(commits: Sequence[Signed], reach: Reach, parts: Parts, at: datetime) -> tuple[int, Until | None]:
+    """The number of the last commit before the first that goes up to later than *at*, 0 if there is none; where that
+    first one holds changes, its number instead, and where to cut it.
 
-    Opens only the parts of commits near that time.
+    `reach` is `goes_up_to`. It is asked of the commits from a day before that time on, up to that first one.
     """
-    number = sum(1 for signed in commits if signed.clock <= at)
-    while number and (_followed_to(parts(commits[number - 1])) or at) > at:
-        number -= 1
-    # The host's clock may be ahead of the source's: look on, up to the first changes that go past the time.
-    for place in range(number, len(commits)):
-        taken = _followed_to(parts(commits[place]))
-        is_later = commits[place].clock - AHEAD_MAX > at
-        if taken is not None and (is_later or taken > at):
-            return (number + 1, Until(at=at)) if number and place == number else (number, None)
-        if is_later:
-            break
-        if taken is not None:
-            number = place + 1
+    # The clock of whoever took it is less than a day behind the source's.
+    start = next((place for place, signed in enumerate(commits) if signed.clock + AHEAD_MAX >= at), len(commits))
+    later = (place for place in range(start, len(commits)) if (reach(commits[place]) or at) > at)
+    number = next(later, len(commits))
+    if all(reach(each) is None for each in reversed(commits[:number])):
+        # Nothing that this identity opens says when it was.
+        return next((place for place in range(number) if commits[place].clock > at), number), None
+    if 0 < number < len(commits) and any(_tells_when(each.part) for each in parts(commits[number]).values()):
+        return number + 1, Until(at=at)
     return number, None
+
+
+def goes_up_to(signed: Signed, parts: Iterable[OpenPart]) -> datetime | None:
+    """The time at which what a commit says was taken from the source; None if none of its parts is open.
+
+    All its parts say the same time, so the first tells; but of one that rolls up each says its own.
+    """
+    times = (parse_time(each.part.taken) for each in parts)
+    return next(times, None) if signed.commit.rolls is None else max(times, default=None)
 
 
 def before_transaction(commits: Sequence[Signed], parts: Parts, read: Read, tx: str) -> tuple[int, Until]:
@@ -69,12 +75,6 @@ def before_transaction(commits: Sequence[Signed], parts: Parts, read: Read, tx: 
         f"no change in the vault is of transaction {tx}",
         hint='"holdfast history COLLECTION KEY" shows the transactions of a record',
     )
-
-
-def _followed_to(parts: Mapping[str, OpenPart]) -> datetime | None:
-    """The time of the source up to which a commit of changes goes; None for one that holds no changes."""
-    times = [parse_time(each.part.taken) for each in parts.values() if _tells_when(each.part)]
-    return max(times, default=None)
 
 
 def _tells_when(part: Part) -> bool:

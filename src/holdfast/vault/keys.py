@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -64,6 +64,7 @@ class Keyring:
     def __init__(self, identities: Sequence[str]) -> None:
         self._identities = [_identity(each) for each in identities]
         self._epochs: dict[str, x25519.Identity] = {}
+        self._collections: dict[str, str] = {}
 
     def offer(self, name: str, data: bytes, recipient: str) -> bool:
         """Learn the epoch of a key object if it is ours; False if it is for others.
@@ -85,11 +86,17 @@ class Keyring:
                 hint="it is ignored; somebody could write to this site",
             )
         self._epochs[key.epoch] = identity
+        self._collections[key.epoch] = key.collection
         return True
 
     def can_open(self, epoch: str) -> bool:
         """Whether the epoch's identity is known already."""
         return epoch in self._epochs
+
+    @property
+    def collections(self) -> Mapping[str, str]:
+        """The collection of each epoch that is open, as its key object says: who was granted one may make that up."""
+        return self._collections
 
     def decrypt(self, epoch: str, data: bytes, *, name: str) -> bytes:
         """The plain bytes of an age file to that epoch. Refused if the epoch is closed to us; Damaged if altered."""

@@ -1,33 +1,56 @@
-"""One pass over everything that lies at the sites: what is whole, what is not, and what is not ours.
+"""What lies at the sites of all that is called for: what is whole, what is not, and what is not ours.
 
-Deep reads every byte; shallow believes a listed segment and reads only the small signed objects. Memory holds names,
+Everything outside tails is looked at, then the open tails. Closed tails are not even listed: `rolled` reads those.
+`scan` reads every byte; `survey` goes by names and sizes, with what an open vault has read already. Memory holds names,
 never data: a commit is kept without its parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from holdfast.core.ports import Entry
 from holdfast.errors import Damaged, Refused, Unreachable
 from holdfast.vault.chain import Signed, SignedEvents, read_commit, read_events
-from holdfast.vault.findings import Finding
-from holdfast.vault.names import Kind, Name, parse_name
+from holdfast.vault.findings import Finding, Problem
+from holdfast.vault.format import Link
+from holdfast.vault.links import Links
+from holdfast.vault.names import TAILS, Kind, Name, parse_name
 from holdfast.vault.sites import Emit, Progress, Site, Sites, get_checked, in_flight
 from holdfast.vault.trust import Trusted, load_trust
 
-__all__ = ["Holding", "Inventory", "scan", "trust_of"]
+if TYPE_CHECKING:
+    from holdfast.vault.vault import Vault
 
+__all__ = [
+    "TRUNK",
+    "Closing",
+    "Holding",
+    "Inventory",
+    "Look",
+    "closings",
+    "look_at",
+    "open_tails",
+    "scan",
+    "survey",
+    "trust_of",
+]
+
+TRUNK = tuple(f"{kind}/" for kind in Kind)
 _SIGNED = (Kind.COMMIT, Kind.EVENTS)
 
 
 @dataclass(slots=True)
 class Holding:
-    """What lies at one site: good names with sizes, damaged names with the reason, and names that are not ours."""
+    """What lies at one site: good names with sizes, damaged names with the reason, and names that are not ours.
+
+    Of closed tails only a count is kept, in `rolled_objects` and `rolled_bytes`, and what is worth a `remark`.
+    """
 
     site: Site
     good: dict[str, int] = field(default_factory=dict)
@@ -35,32 +58,52 @@ class Holding:
     junk: list[str] = field(default_factory=list)
     quarantined: int = 0
     bytes: int = 0
+    rolled_objects: int = 0
+    rolled_bytes: int = 0
+    remarks: list[Finding] = field(default_factory=list)
     down: str | None = None
 
 
 @dataclass(slots=True)
 class Inventory:
-    """All sites, and every signed object that is valid at one of them, by name."""
+    """All sites, and every signed object that is valid at one of them, by name.
+
+    `suspects` are commits that close no tail (docs/format.md, 7.6).
+    `closed` are the tails known to be closed, each with the commit up to which it was rolled up if that lies in it.
+    """
 
     trusted: Trusted
     holdings: list[Holding]
     commits: dict[str, Signed] = field(default_factory=dict)
     events: dict[str, SignedEvents] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    closed: dict[str, Link | None] = field(default_factory=dict)
+    suspects: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class Closing:
+    """A commit that came after another and closed these of its tails: all, or those that come after its own."""
+
+    before: Signed
+    after: Signed
+    tails: tuple[str, ...]
+
+    def rolls_in(self, tail: str) -> Link | None:
+        """The commit up to which this tail was rolled up, if that one lies in it."""
+        rolls = self.after.commit.rolls
+        return rolls if rolls is not None and rolls.stream == tail else None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One entry at one site, whole (`good`) or not; the bytes only of a signed object that is whole."""
+
     holding: Holding
     entry: Entry
     name: Name | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    kind: Literal["good", "bad", "down"]
+    kind: Literal["good", "bad", "down"] = "good"
     detail: str = ""
-    size: int = 0
     signed: bytes | None = None
 
 
@@ -78,19 +121,107 @@ def trust_of(sites: Sequence[Site], vault: str) -> Trusted:
     return load_trust(objects, vault)
 
 
-def scan(sites: Sequence[Site], trusted: Trusted, *, deep: bool, emit: Emit) -> Inventory:
-    """Read all sites side by side, two objects at a time. A site that fails is named and the others go on."""
+def scan(sites: Sequence[Site], trusted: Trusted, *, now: datetime, emit: Emit) -> Inventory:
+    """Read everything outside tails and in open tails, all sites side by side. A site that fails is named, and the
+    others go on.
+    """
     inventory = Inventory(trusted, [Holding(site) for site in sites])
-    for job, outcome in in_flight(lambda job: _look(job, deep=deep), _jobs(inventory.holdings)):
-        _record(inventory, job, outcome)
-        if outcome.kind == "good":
-            emit(Progress("read", job.holding.site.name, len(job.holding.good), job.holding.bytes))
+    for prefixes in _rounds(inventory, now):
+        for seen in look_at(inventory.holdings, prefixes):
+            _record(inventory, seen)
+            if seen.kind == "good":
+                emit(Progress("read", seen.holding.site.name, len(seen.holding.good), seen.holding.bytes))
     return inventory
 
 
-def _jobs(holdings: Sequence[Holding]) -> Iterator[_Job]:
-    """Every name of every site, taking turns among the sites so that their disks work at the same time."""
-    turns = [(holding, _listed(holding)) for holding in holdings]
+def survey(vault: Vault) -> Inventory:
+    """Judge the same by names and sizes, and by what an open vault has read. Read are only signed objects that it does
+    not know or of which it found something wrong.
+    """
+    commits = {signed.name: signed for signed in vault.known().values()}
+    events = {signed.name: signed for signed in vault.signed_events()}
+    inventory = Inventory(vault.trusted, [Holding(site) for site in vault.sites], commits, events)
+    doubted = {finding.name for finding in vault.findings}
+    for prefixes in _rounds(inventory, vault.now()):
+        listed = [{each.name: each.size for each in _listed(holding, prefixes)} for holding in inventory.holdings]
+        sizes = _signed_sizes(inventory)
+        unread = _unequal(inventory, listed) | doubted
+        entries = [
+            (holding, Entry(text, 0))
+            for holding, names in zip(inventory.holdings, listed, strict=True)
+            for text in _sort(holding, names, inventory, sizes, unread)
+        ]
+        for seen in _looks(entries):
+            _record(inventory, seen)
+    return inventory
+
+
+def look_at(
+    holdings: Sequence[Holding], prefixes: Sequence[str], wanted: Callable[[str], bool] = lambda _: True
+) -> Iterator[Look]:
+    """Read and hash every name wanted that begins with one of *prefixes*, two objects at a time, taking turns among the
+    sites so that their disks work at the same time.
+    """
+    turns: list[tuple[Holding, Iterator[Entry]]] = [
+        (holding, (entry for entry in _listed(holding, prefixes) if wanted(entry.name)))
+        for holding in holdings
+        if holding.down is None
+    ]
+    return _looks(_in_turn(turns))
+
+
+def open_tails(inventory: Inventory) -> set[str]:
+    """The tails in which history may go on after the commits so far: no rollup stands for what lies in them."""
+    named = {tail for each in inventory.commits.values() for tail in each.commit.tails}
+    return named - {tail for each in closings(inventory) for tail in each.tails}
+
+
+def closings(inventory: Inventory) -> list[Closing]:
+    """Every rollup whose predecessor is at hand, but for suspects.
+
+    A successor that rolls nothing up closes nothing here: where the tails hold commits all the same it is a fork, and
+    what lies there must not be lost.
+    """
+    known = {each.sha256: each for each in inventory.commits.values()}
+    found = []
+    for after in known.values():
+        before = known.get(after.predecessor or "")
+        if after.commit.rolls is None or before is None or after.name in inventory.suspects:
+            continue
+        tails, stream = before.commit.tails, after.commit.stream
+        found.append(Closing(before, after, tails[tails.index(stream) + 1 :] if stream in tails else tails))
+    return found
+
+
+def _rounds(inventory: Inventory, now: datetime) -> Iterator[list[str]]:
+    """What to list: everything outside tails, then the open tails that the commits so far name, as long as some do."""
+    yield list(TRUNK)
+    done: set[str] = set()
+    while tails := _judged(inventory, now) - done:
+        yield [f"{TAILS}{tail}/" for tail in sorted(tails)]
+        done |= tails
+    inventory.closed = {tail: each.rolls_in(tail) for each in closings(inventory) for tail in each.tails}
+
+
+def _judged(inventory: Inventory, now: datetime) -> set[str]:
+    """The open tails, after the suspects among all commits so far are known."""
+    suspects = Links(inventory.commits.values()).suspects(now)
+    # With a clock of ours that is years behind every commit is a suspect; that must not make a year of tails be read
+    # as called for.
+    found = (each for each in suspects if each.kind is not Problem.CLOCK)
+    inventory.suspects = {name for finding in found for name in finding.name.split()}
+    return open_tails(inventory)
+
+
+def _listed(holding: Holding, prefixes: Sequence[str]) -> Iterator[Entry]:
+    try:
+        for prefix in prefixes if holding.down is None else ():
+            yield from holding.site.store.list(prefix)
+    except (Unreachable, Refused) as err:
+        holding.down = err.message
+
+
+def _in_turn(turns: list[tuple[Holding, Iterator[Entry]]]) -> Iterator[tuple[Holding, Entry]]:
     while turns:
         for turn in list(turns):
             holding, entries = turn
@@ -98,51 +229,47 @@ def _jobs(holdings: Sequence[Holding]) -> Iterator[_Job]:
             if entry is None or holding.down is not None:
                 turns.remove(turn)
             else:
-                yield _Job(holding, entry, parse_name(entry.name))
+                yield holding, entry
 
 
-def _listed(holding: Holding) -> Iterator[Entry]:
-    try:
-        yield from holding.site.store.list("")
-    except (Unreachable, Refused) as err:
-        holding.down = err.message
+def _looks(entries: Iterable[tuple[Holding, Entry]]) -> Iterator[Look]:
+    return (seen for _, seen in in_flight(_look, entries))
 
 
-def _look(job: _Job, *, deep: bool) -> _Outcome:
+def _look(at: tuple[Holding, Entry]) -> Look:
     """Read one object and hash it. Runs in a worker thread and changes nothing."""
-    name, site = job.name, job.holding.site
-    if name is None or name.kind is Kind.QUARANTINE or job.holding.down is not None:
-        return _Outcome("good")
-    if not deep and name.kind is Kind.OBJECT:
-        return _Outcome("good", size=job.entry.size)
+    holding, entry = at
+    name = parse_name(entry.name)
+    if name is None or name.kind is Kind.QUARANTINE or holding.down is not None:
+        return Look(holding, entry, name)
     try:
-        data = get_checked(site, name)
+        data = get_checked(holding.site, name)
     except KeyError:
-        return _Outcome("bad", "no regular file")
+        return Look(holding, entry, name, "bad", "no regular file")
     except (Damaged, Refused) as err:
-        return _Outcome("bad", err.message)
+        return Look(holding, entry, name, "bad", err.message)
     except Unreachable as err:
-        return _Outcome("down", err.message)
-    return _Outcome("good", size=len(data), signed=data if name.kind in _SIGNED else None)
+        return Look(holding, entry, name, "down", err.message)
+    return Look(holding, Entry(entry.name, len(data)), name, signed=data if name.kind in _SIGNED else None)
 
 
-def _record(inventory: Inventory, job: _Job, outcome: _Outcome) -> None:
-    holding, name = job.holding, job.name
+def _record(inventory: Inventory, seen: Look) -> None:
+    holding, name = seen.holding, seen.name
     if holding.down is not None:
         return
-    if outcome.kind == "down":
-        holding.down = outcome.detail
+    if seen.kind == "down":
+        holding.down = seen.detail
     elif name is None:
-        holding.junk.append(job.entry.name)
+        holding.junk.append(seen.entry.name)
     elif name.kind is Kind.QUARANTINE:
         holding.quarantined += 1
-    elif outcome.kind == "bad":
-        holding.bad[name.text] = outcome.detail
+    elif seen.kind == "bad":
+        holding.bad[name.text] = seen.detail
     else:
-        holding.good[name.text] = outcome.size
-        holding.bytes += outcome.size
-        if outcome.signed is not None:
-            _record_signed(inventory, holding, name, outcome.signed)
+        holding.good[name.text] = seen.entry.size
+        holding.bytes += seen.entry.size
+        if seen.signed is not None:
+            _record_signed(inventory, holding, name, seen.signed)
 
 
 def _record_signed(inventory: Inventory, holding: Holding, name: Name, data: bytes) -> None:
@@ -159,3 +286,51 @@ def _record_signed(inventory: Inventory, holding: Holding, name: Name, data: byt
         inventory.events[name.text] = SignedEvents(found.name, found.sha256, bare_events)
     else:
         inventory.findings.append(Finding(found.kind, found.name, found.detail, holding.site.name))
+
+
+def _signed_sizes(inventory: Inventory) -> dict[str, int]:
+    """The sizes that signed objects give to what they call for."""
+    found = dict(inventory.trusted.document.journal.keys)
+    for signed in inventory.commits.values():
+        found.update(signed.commit.objects)
+    return found
+
+
+def _unequal(inventory: Inventory, listed: Sequence[Mapping[str, int]]) -> set[str]:
+    """Signed objects that have not the same size at every site: one of them is damaged, and names don't tell which."""
+    held = [names for names in listed if names]
+    return {
+        text
+        for known in (inventory.commits, inventory.events)
+        for text in known
+        if len({names[text] for names in held if text in names}) > 1
+    }
+
+
+def _sort(
+    holding: Holding, names: dict[str, int], inventory: Inventory, sizes: Mapping[str, int], unread: set[str]
+) -> list[str]:
+    """Sort the names that one site lists into good, bad and others; what is left has to be read."""
+    if holding.down is not None:
+        return []
+    # Set operations: a site lists tens of thousands of names, and next to none is out of order.
+    wrong = {text: size for text, size in names.items() - sizes.items() if text in sizes}
+    holding.bad |= {text: f"{size} bytes where {sizes[text]} were signed" for text, size in wrong.items()}
+    left = [text for text in unread if text in names and text not in wrong]
+    apart = [*wrong, *left]
+    for text in names.keys() - sizes.keys() - inventory.commits.keys() - inventory.events.keys() - unread:
+        name = parse_name(text)
+        if name is None:
+            holding.junk.append(text)
+        elif name.kind is Kind.QUARANTINE:
+            holding.quarantined += 1
+        elif name.kind in _SIGNED:
+            left.append(text)
+        else:
+            continue
+        apart.append(text)
+    for text in apart:
+        names.pop(text, None)
+    holding.good |= names
+    holding.bytes += sum(names.values())
+    return sorted(left)

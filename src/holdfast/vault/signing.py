@@ -8,31 +8,41 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
+import msgspec
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from securesystemslib.dsse import Envelope
-from securesystemslib.exceptions import FormatError, VerificationError
-from securesystemslib.signer import CryptoSigner, Key, SSlibKey
+from securesystemslib.signer import CryptoSigner, Signature, SSlibKey
 
 from holdfast.errors import Damaged, Usage
-from holdfast.vault.coding import CONTROL_MAX, canonical_json
+from holdfast.vault.coding import CONTROL_MAX, sorted_json
 from holdfast.vault.durable import write_new
+from holdfast.vault.fields import Strict
 
-__all__ = ["OBSERVER", "ROOT", "Opened", "SigningKey", "claimed", "keyid_of", "open_envelope", "sign_envelope"]
+__all__ = [
+    "OBSERVER",
+    "ROOT",
+    "Claimed",
+    "Opened",
+    "SigningKey",
+    "claimed",
+    "keyid_of",
+    "open_envelope",
+    "sign_envelope",
+    "verified",
+]
 
 ROOT = b"holdfast/1 root"
 OBSERVER = b"holdfast/1 observer"
 _RAW = serialization.Encoding.Raw
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, RecursionError, FormatError)
 
 
 class SigningKey:
@@ -74,7 +84,24 @@ class SigningKey:
 
     def signer(self) -> CryptoSigner:
         """The key as DSSE wants it, under our keyid."""
-        return CryptoSigner(self._private, _public_key(self.keyid, self.public_hex))
+        return CryptoSigner(self._private, SSlibKey(self.keyid, "ed25519", "ed25519", {"public": self.public_hex}))
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What an envelope claims, unverified: only to learn which keys should have signed it, or to name a stranger."""
+
+    envelope: Envelope
+
+    @property
+    def payload(self) -> bytes:
+        """The payload that somebody may have signed."""
+        return bytes(self.envelope.payload)
+
+    @property
+    def signers(self) -> frozenset[str]:
+        """The keyids whose signatures it bears, right or wrong."""
+        return frozenset(self.envelope.signatures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +130,29 @@ def open_envelope(data: bytes, kind: str, keys: Mapping[str, str], *, threshold:
 
     Raises Damaged, naming *name*: not an envelope, not in its one form, of another kind, or not signed as demanded.
     """
+    return verified(claimed(data, name), kind, keys, threshold=threshold, name=name)
+
+
+def claimed(data: bytes, name: str) -> Claimed:
+    """An envelope in its one form, its signatures not looked at. Damaged, naming *name*, if it is none."""
+    if len(data) > 2 * CONTROL_MAX:
+        raise Damaged(f"{name}: {len(data)} bytes are too many for a signed object")
+    try:
+        form = msgspec.json.decode(data, type=_Form)
+        same = sorted_json(form) == data
+    except (msgspec.DecodeError, ValueError, RecursionError) as err:
+        raise Damaged(f"{name}: not a signed envelope", hint="run holdfast verify") from err
+    keyids = [each.keyid for each in form.signatures]
+    if not same or keyids != sorted({*keyids}):
+        raise Damaged(f"{name}: not in the one form of an envelope", hint="run holdfast verify")
+    signatures = {each.keyid: Signature(each.keyid, each.sig.hex()) for each in form.signatures}
+    return Claimed(Envelope(form.payload, form.payloadType, signatures))
+
+
+def verified(claim: Claimed, kind: str, keys: Mapping[str, str], *, threshold: int = 1, name: str) -> Opened:
+    """What `open_envelope` gives, of an envelope that was read already."""
     trusted = _distinct(keys, name)
-    envelope = _envelope(data, name)
+    envelope = claim.envelope
     if envelope.payload_type != _payload_type(kind):
         raise Damaged(f"{name}: its type is {envelope.payload_type!r}, not {_payload_type(kind)!r}")
     unknown = sorted(set(envelope.signatures) - set(trusted))
@@ -116,16 +164,10 @@ def open_envelope(data: bytes, kind: str, keys: Mapping[str, str], *, threshold:
     try:
         # One key at a time, so that every signature present is checked and none is counted for another.
         for keyid in signers:
-            envelope.verify([trusted[keyid]], 1)
-    except (VerificationError, *_MALFORMED) as err:
+            trusted[keyid].verify(bytes.fromhex(envelope.signatures[keyid].signature), envelope.pae())
+    except InvalidSignature as err:
         raise Damaged(f"{name}: its signature is wrong", hint="run holdfast verify") from err
     return Opened(bytes(envelope.payload), signers)
-
-
-def claimed(data: bytes, name: str) -> Opened:
-    """What an envelope claims, unverified: only to learn which keys should have signed it, or to name a stranger."""
-    envelope = _envelope(data, name)
-    return Opened(bytes(envelope.payload), frozenset(envelope.signatures))
 
 
 def _payload_type(kind: str) -> str:
@@ -133,38 +175,33 @@ def _payload_type(kind: str) -> str:
     return f"application/vnd.holdfast.{kind}+json"
 
 
-def _distinct(keys: Mapping[str, str], name: str) -> dict[str, Key]:
+class _Sig(Strict, frozen=True):
+    keyid: str
+    sig: bytes
+
+
+class _Form(Strict, frozen=True):
+    """An envelope as it is stored: what it says has these bytes only."""
+
+    payload: bytes
+    payloadType: str
+    signatures: tuple[_Sig, ...]
+
+
+def _distinct(keys: Mapping[str, str], name: str) -> dict[str, Ed25519PublicKey]:
     for keyid, public_hex in keys.items():
         if keyid_of(public_hex) != keyid:
             raise Damaged(f"{name}: the keyid {keyid[:16]}… is not that of its key")
-    return {keyid: _public_key(keyid, public_hex) for keyid, public_hex in keys.items()}
-
-
-def _envelope(data: bytes, name: str) -> Envelope:
-    if len(data) > 2 * CONTROL_MAX:
-        raise Damaged(f"{name}: {len(data)} bytes are too many for a signed object")
-    try:
-        envelope = Envelope.from_dict(json.loads(data))
-        same = _stored_form(envelope) == data
-    except _MALFORMED as err:
-        raise Damaged(f"{name}: not a signed envelope", hint="run holdfast verify") from err
-    if not same:
-        raise Damaged(f"{name}: not in the one form of an envelope", hint="run holdfast verify")
-    return envelope
+    return {keyid: _public_key(public_hex) for keyid, public_hex in keys.items()}
 
 
 def _stored_form(envelope: Envelope) -> bytes:
-    """Built from what is understood only, so that an unknown field in an envelope makes its bytes differ."""
-    if not all(isinstance(text, str) for text in (envelope.payload_type, *envelope.signatures)):
-        raise TypeError("a keyid or the payload type is no text")
-    signatures = [
-        {"keyid": keyid, "sig": base64.b64encode(bytes.fromhex(envelope.signatures[keyid].signature)).decode()}
-        for keyid in sorted(envelope.signatures)
-    ]
-    payload = base64.b64encode(envelope.payload).decode()
-    return canonical_json({"payload": payload, "payloadType": envelope.payload_type, "signatures": signatures})
+    """The one form of an envelope: canonical JSON, signatures by keyid."""
+    ordered = (envelope.signatures[keyid] for keyid in sorted(envelope.signatures))
+    signatures = tuple(_Sig(each.keyid, bytes.fromhex(each.signature)) for each in ordered)
+    return sorted_json(_Form(envelope.payload, envelope.payload_type, signatures))
 
 
-def _public_key(keyid: str, public_hex: str) -> SSlibKey:
-    Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_hex))
-    return SSlibKey(keyid, "ed25519", "ed25519", {"public": public_hex})
+@lru_cache(maxsize=1024)
+def _public_key(public_hex: str) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_hex))

@@ -17,8 +17,9 @@ from holdfast.vault.coding import CONTROL_MAX, OBJECT_MAX
 from holdfast.vault.findings import Finding, Problem
 from holdfast.vault.names import Kind, Name, parse_name, sha256_hex
 
-__all__ = ["Emit", "Progress", "Site", "Sites", "get_checked", "in_flight", "silent", "size_limit"]
+__all__ = ["SPOOL", "Emit", "Progress", "Site", "Sites", "get_checked", "in_flight", "silent", "size_limit"]
 
+SPOOL = "(spool)"  # of what is no site
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -50,10 +51,14 @@ def silent(_: Progress) -> None:
 
 
 class Sites:
-    """Reads through all sites. `findings` holds what was wrong on the way, each once."""
+    """Reads through all sites. `findings` holds what was wrong on the way, each once.
 
-    def __init__(self, sites: Sequence[Site]) -> None:
+    A `spool` holds what is on its way to them: it is read beside them, last, and never counts as one.
+    """
+
+    def __init__(self, sites: Sequence[Site], spool: Store | None = None) -> None:
         self._sites = list(sites)
+        self._spool = None if spool is None else Site(SPOOL, "", spool)
         self._down: set[str] = set()
         self._findings: dict[Finding, None] = {}
 
@@ -83,6 +88,8 @@ class Sites:
             except (Unreachable, Refused) as err:
                 self._mark_down(site, err)
         self._require_one()
+        if self._spool is not None:
+            found[SPOOL] = {entry.name: entry.size for entry in self._spool.store.list(prefix)}
         return found
 
     def read(self, name: str, *, listed: Container[str] | None = None) -> bytes:
@@ -93,7 +100,7 @@ class Sites:
         """
         parsed = parse_name(name)
         assert parsed is not None, f"not a name: {name}"
-        for site in self.answering:
+        for site in (*self.answering, *([self._spool] if self._spool else [])):
             if listed is not None and site.name not in listed:
                 continue
             try:

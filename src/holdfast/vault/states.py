@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from holdfast.core.records import Schema
 from holdfast.errors import Damaged
 from holdfast.vault.chain import Signed
-from holdfast.vault.coding import decode
+from holdfast.vault.coding import decode, parse_time
 from holdfast.vault.findings import Finding
-from holdfast.vault.format import Part, Place, SegmentRef
+from holdfast.vault.format import Part, Place, SealedPart, SegmentRef
 from holdfast.vault.keys import Keyring
 
 if TYPE_CHECKING:
     from holdfast.vault.latest import Until
 
-__all__ = ["CollectionState", "OpenPart", "State", "StoredSegment", "open_parts", "state_at"]
+__all__ = ["CollectionState", "OpenPart", "OpenParts", "State", "StoredSegment", "open_part", "state_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,20 @@ class CollectionState:
     until: Until | None = None
 
 
-Parts = Callable[[Signed], Mapping[str, OpenPart]]
+@dataclass(frozen=True, slots=True)
+class OpenParts:
+    """The parts of a commit that were opened, by collection, and the epochs of these and of all that stay closed."""
+
+    by_name: Mapping[str, OpenPart]
+    epochs: tuple[str, ...]
+
+    @property
+    def is_half(self) -> bool:
+        """Whether parts stay closed."""
+        return len(self.by_name) < len(self.epochs)
+
+
+Parts = Callable[[Signed], OpenParts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +88,23 @@ class State:
     findings: tuple[Finding, ...]
     until: Until | None = None
 
+    @property
+    def taken(self) -> datetime:
+        """When what it says was taken from the source; of one that says nothing to our identity, when it was signed."""
+        times = (parse_time(each.part.taken) for each in self.collections.values())
+        return max(times, default=self.signed.clock)
 
-def open_parts(signed: Signed, keyring: Keyring) -> dict[str, OpenPart]:
-    """The parts of a commit that this keyring opens, by collection. Damaged if one is not what it must be."""
-    found: dict[str, OpenPart] = {}
-    signed_objects = dict(signed.commit.objects)
-    for sealed in signed.commit.parts:
-        if not keyring.can_open(sealed.epoch):
-            continue
-        name = f"{signed.name} (part {sealed.epoch})"
-        part = decode(Part, keyring.decrypt(sealed.epoch, sealed.sealed, name=name), name=name)
+
+def open_part(signed: Signed, sealed: SealedPart, keyring: Keyring) -> OpenPart:
+    """A part of a commit, whose epoch this keyring opens. Damaged if it is not what it must be."""
+    name = f"{signed.name} (part {sealed.epoch})"
+    part = decode(Part, keyring.decrypt(sealed.epoch, sealed.sealed, name=name), name=name)
+    if part.segments:
+        signed_objects = dict(signed.commit.objects)
         for segment in part.segments:
             if signed_objects.get(segment.name) != segment.size:
                 raise Damaged(f"{name}: its segment {segment.name} is not among the objects of the commit")
-        if part.collection in found:
-            raise Damaged(f"{name}: a second part for {part.collection}")
-        found[part.collection] = OpenPart(sealed.epoch, part)
-    return found
+    return OpenPart(sealed.epoch, part)
 
 
 def state_at(
@@ -109,7 +123,7 @@ def state_at(
     standing, epochs = _standing(commits if until is None else commits[:-1], parts)
     cut: dict[str, OpenPart] = {}
     if until is not None:
-        cut = {name: each for name, each in parts(last).items() if _tells_when(each.part)}
+        cut = {name: each for name, each in parts(last).by_name.items() if _tells_when(each.part)}
     collections = {}
     for name, opened in sorted({**standing, **cut}.items()):
         is_cut = name in cut
@@ -131,9 +145,10 @@ def _standing(commits: Sequence[Signed], parts: Parts) -> tuple[dict[str, OpenPa
     standing: dict[str, OpenPart] = {}
     epochs: dict[str, None] = {}
     for signed in reversed(commits):
-        for name, opened in parts(signed).items():
-            standing.setdefault(name, opened)
-        epochs |= dict.fromkeys(part.epoch for part in signed.commit.parts)
+        opened = parts(signed)
+        for name, each in opened.by_name.items():
+            standing.setdefault(name, each)
+        epochs |= dict.fromkeys(opened.epochs)
         if signed.commit.whole:
             return standing, tuple(epochs)
     raise Damaged("the history begins with a commit that is not whole", hint="run holdfast verify")
@@ -155,10 +170,10 @@ def _segments(commits: Sequence[Signed], parts: Parts, wanted: Part) -> tuple[St
     found: list[StoredSegment] = []
     for index in range(base, len(commits)):
         open_here = parts(commits[index])
-        opened = open_here.get(wanted.collection)
+        opened = open_here.by_name.get(wanted.collection)
         if opened is None and not commits[index].commit.whole:
             continue
-        if opened is None and len(open_here) < len(commits[index].commit.parts):
+        if opened is None and open_here.is_half:
             return None
         if opened is None or not _continues(opened.part, wanted, is_base=index == base):
             raise Damaged(f"{wanted.collection}: commit {commits[index].name} breaks generation {wanted.generation}")

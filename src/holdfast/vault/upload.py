@@ -24,9 +24,12 @@ _WAITING = 2  # objects of up to 16 MB a site that may wait behind the one being
 
 
 class Upload:
-    """The data of one commit. Leave the `with` block, then sign; an object that is there already costs a read."""
+    """The data of one commit, in a tail or outside. Leave the `with` block, then sign; an object that is there already
+    costs a read.
+    """
 
-    def __init__(self, sites: Sequence[Site], *, emit: Emit = silent) -> None:
+    def __init__(self, sites: Sequence[Site], *, tail: str = "", emit: Emit = silent) -> None:
+        self._tail = tail
         self._sites = {site.name: site for site in sites}
         self._emit = emit
         self._pools = {site.name: ThreadPoolExecutor(1, thread_name_prefix=f"site-{site.name}") for site in sites}
@@ -71,7 +74,8 @@ class Upload:
         if len(data) > OBJECT_MAX:
             raise Unsupported(f"an object of {len(data)} bytes; at most {OBJECT_MAX} are kept as one")
         sha256 = sha256_hex(data)
-        name = name_for(Kind.KEY, sha256, group=epoch) if epoch else name_for(Kind.OBJECT, sha256)
+        assert not (epoch and self._tail), "a commit in a tail adds no key objects"
+        name = name_for(Kind.KEY, sha256, group=epoch) if epoch else name_for(Kind.OBJECT, sha256, tail=self._tail)
         if name not in self._objects and len(self._objects) == OBJECTS_MAX:
             raise Unsupported(
                 f"one commit can add at most {OBJECTS_MAX} objects", hint="capture fewer collections at a time"

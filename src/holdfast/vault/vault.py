@@ -3,6 +3,7 @@
 * Nothing is believed: names are hashes, commits are signed, key objects must match what commits name.
 * What is damaged at one site is read from the next, and remembered as a finding.
 * Without an identity everything works but `state`, which then tells only what stays closed.
+* Of tails only those are listed that are open: what closed ones hold is asked for by hash only (`seek`).
 
     vault = Vault([Site("a", "me", FolderStore("usb-a"))], card.vault, identity=card.identity)
     for segment in vault.state(at=moment).collections["orders"].segments:
@@ -11,54 +12,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from holdfast.core.ports import Clock
+from holdfast.core.ports import Clock, Store
 from holdfast.errors import Damaged, HoldfastError, Usage
-from holdfast.vault.chain import Signed, SignedEvents, Timeline, check_events, extended, join, read_commit, read_events
-from holdfast.vault.coding import CONTROL_MAX, time_text
-from holdfast.vault.findings import Finding, Problem
-from holdfast.vault.format import Link
-from holdfast.vault.keys import Keyring, epoch_id
-from holdfast.vault.names import Kind, Name, parse_name
+from holdfast.vault.chain import Signed, SignedEvents, Timeline, extended, join, read_commit
+from holdfast.vault.coding import time_text
+from holdfast.vault.findings import Finding
+from holdfast.vault.journal import Journal, JournalEntry
+from holdfast.vault.links import passed
+from holdfast.vault.names import TAILS, Kind, Name, folder_for, name_for, parse_name
+from holdfast.vault.opener import Opener
 from holdfast.vault.receipts import Receipt, read_receipts
-from holdfast.vault.sites import Site, Sites
-from holdfast.vault.states import OpenPart, State, StoredSegment, open_parts, state_at
+from holdfast.vault.sites import SPOOL, Site, Sites, in_flight
+from holdfast.vault.states import OpenPart, State, StoredSegment, state_at
 from holdfast.vault.trust import Trusted, load_trust
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["JournalEntry", "LogEntry", "Vault"]
+    from holdfast.vault.latest import Until
 
-_PARTS_KEPT = 512
+__all__ = ["JournalEntry", "LogEntry", "Vault"]
 
 Holdings = dict[str, dict[str, int]]  # site → name → size
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One commit of the history: its number along it, and the sites that list it."""
+    """One commit of the history: its number along it, and the sites that list it.
+
+    A number that is not final will be another commit's once the tail that holds this one is rolled up.
+    """
 
     number: int
     signed: Signed
     sites: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class JournalEntry:
-    """One object of the journal; `events` holds the sealed ones too if our identity opens the journal."""
-
-    link: Link
-    signer: str
-    clock: str
-    events: tuple[dict[str, Any], ...]
+    is_final: bool
 
 
 class Vault:
@@ -69,27 +64,47 @@ class Vault:
     ) -> None:
         self.id = vault_id
         self.sites = tuple(sites)
+        self.spool: Store | None = None
         self.now: Clock = now or _utc_now
-        self._keyring = Keyring([identity] if identity else [])
-        self._parts: dict[str, dict[str, OpenPart]] = {}
+        self._opener = Opener(identity)
         self._signed: dict[str, Signed] = {}
+        self.refresh()
+
+    def attach(self, spool: Store) -> None:
+        """Know also of the commits that wait in the spool of this host for the sites. Raises as `refresh` does."""
+        self.spool = spool
         self.refresh()
 
     def refresh(self) -> None:
         """Read trust and chain again from all sites; objects read before are not read twice.
 
-        Raises Unreachable if no site answers, Damaged if none holds this vault's trust document.
+        Raises Unreachable if no site answers, Damaged if none holds this vault's trust document; then all is as before.
         """
-        self._reads = Sites(self.sites)
+        before = dict(vars(self))
+        try:
+            self._read_all()
+        except HoldfastError:
+            vars(self).update(before)
+            self._opener.reset(self._reads)
+            raise
+
+    def _read_all(self) -> None:
+        self._reads = Sites(self.sites, self.spool)
+        self._opener.reset(self._reads)
         self.trusted = self._load_trust()
-        self._holdings = self._reads.holdings(Kind.COMMIT + "/")
-        found = [self._read_signed(name, self._holdings) for name in self._names(self._holdings)]
-        self._known = {each.sha256: each for each in found if each is not None}
-        self._rivals: dict[tuple[str, int] | str | None, set[str]] = {}
-        for each in self._known.values():
-            self._note(each)
+        self._journal = Journal(self._reads, self.trusted, self._opener, lambda: self._timeline.tails)
+        self._sought: dict[str, Signed] = {}
+        self._surveyed: Timeline | None = None
+        self._holdings: Holdings = {}
+        self._known = self._list_commits("")
         self._timeline = join(self._known.values(), now=self.now())
-        self._closed: set[str] = set()
+        listed: set[str] = set()
+        while tail := next((each for each in self._next_tails() if each not in listed), None):
+            listed.add(tail)
+            if found := self._list_commits(tail):
+                self._known |= found
+                self._timeline = join(self._known.values(), now=self.now())
+        self._note_all()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -100,6 +115,11 @@ class Vault:
     def head(self) -> Signed | None:
         """The newest commit up to which history is certain."""
         return self._timeline.head
+
+    @property
+    def trunk(self) -> Signed | None:
+        """The newest commit of the history that lies outside tails."""
+        return self._timeline.commits[self._timeline.final - 1] if self._timeline.final else None
 
     def epochs(self) -> dict[str, str]:
         """The epoch of every collection as of the head: its id and its recipient."""
@@ -119,30 +139,62 @@ class Vault:
     def head_sites(self) -> tuple[str, ...]:
         """The sites that list the newest commit."""
         head = self._timeline.head
-        return tuple(site for site, names in self._holdings.items() if head is not None and head.name in names)
+        return self._listing(head.name) if head is not None else ()
 
     def known(self) -> Mapping[str, Signed]:
-        """Every commit that a trusted writer signed, by SHA-256, whether history reaches it or not."""
+        """Every commit outside closed tails that a trusted writer signed, by SHA-256, in the history or not."""
         return MappingProxyType(self._known)
 
     def rival(self, signed: Signed) -> Signed | None:
-        """Another commit at the same place, or after the same commit, if there is one."""
-        places = (signed.commit.stream, signed.commit.sequence), signed.predecessor
-        found = {sha256 for place in places for sha256 in self._rivals.get(place, ())} - {signed.sha256}
+        """Another commit where only one can be, if there is one: at the same place, or after the same commit.
+
+        A commit and one that closes tails to stand for what it begins or ends there are none.
+        """
+        commit = signed.commit
+        found = {*self._rivals.get((commit.stream, commit.sequence), ())}
+        found |= {
+            each for each in self._rivals.get(signed.predecessor, ()) if self._excludes(signed, self._known[each])
+        }
+        if commit.rolls is not None:
+            found |= self._rivals.get(commit.rolls.sha256, set())
+        found.discard(signed.sha256)
         return self._known[min(found)] if found else None
+
+    def seek(self, prefix: str) -> list[str]:
+        """The hashes of all commits that begin so. Closed tails are looked through only if no other commit has one;
+        what leads to a commit found there is read, so that it can be pinned.
+        """
+        found = sorted(sha256 for sha256 in {**self._known, **self._sought} if sha256.startswith(prefix))
+        if found:
+            return found
+        named = {tail for each in self._known.values() for tail in each.commit.tails}
+        for folder in (*(folder_for(Kind.COMMIT, tail) for tail in sorted(named)), TAILS):
+            holdings = self._reads.holdings(folder)
+            for name in self._names(holdings):
+                if name.kind is Kind.COMMIT and name.sha256.startswith(prefix):
+                    self._read_up_to(name)
+                    found.append(name.sha256)
+            if found and folder == TAILS:
+                break
+        return sorted(sha256 for sha256 in set(found) if sha256 in self._sought)
 
     def log(self, *, pin: str | None = None) -> list[LogEntry]:
         """The history, oldest first: numbers count from 1. `pin` names one exact commit to end it with."""
+        line = self._line(pin)
         return [
-            LogEntry(number, signed, tuple(site for site, names in self._holdings.items() if signed.name in names))
-            for number, signed in enumerate(self._line(pin).commits, 1)
+            LogEntry(number, signed, self._listing(signed.name), number <= line.final)
+            for number, signed in enumerate(line.commits, 1)
         ]
 
-    def state(self, at: datetime | int | None = None, *, pin: str | None = None) -> State:
-        """All collections as of a time (the newest commit that is not later), a number of the log, or now.
+    def state(
+        self, at: datetime | int | None = None, *, pin: str | None = None, collections: Collection[str] = ()
+    ) -> State:
+        """All collections as of a time, a number of the log, or now.
 
-        Where the source was followed, a time is the source's own, and an instant between commits counts. Collections
-        our identity can't open are named by their epochs. Raises Usage if there is no such commit.
+        A time is the source's: of a commit that of its snapshot or changes, not when it was signed. Where the source
+        was followed, an instant between commits counts. Collections
+        our identity can't open are named by their epochs. With `collections` only these are opened. Raises Usage if
+        there is no such commit, or its number is not final.
         """
         line = self._line(pin)
         number, until = 0, None
@@ -150,27 +202,23 @@ class Vault:
             from holdfast.vault.instants import instant_of
 
             assert at.tzinfo is not None, "a moment needs its zone"
-            number, until = instant_of(line.commits, self.parts, at)
+            number, until = instant_of(line.commits, self._opener.reach, self.parts, at)
         number = number or _number_at(line, at)
-        return state_at(line.commits[:number], self.parts, self.findings, until=until)
+        return self._state(line.commits[:number], until, collections)
 
-    def state_before(self, tx: str) -> State:
-        """All collections just before a transaction of the source. Raises Usage if no change here is of that one."""
+    def state_before(self, tx: str, *, collections: Collection[str] = ()) -> State:
+        """All collections, or some, just before a transaction of the source. Raises Usage if no change is of it."""
         from holdfast.vault.instants import before_transaction
 
         commits = self._line(None).commits
         number, until = before_transaction(commits, self.parts, self.read_segment, tx)
-        return state_at(commits[:number], self.parts, self.findings, until=until)
+        return self._state(commits[:number], until, collections)
 
-    def parts(self, signed: Signed) -> dict[str, OpenPart]:
-        """The parts of one commit that our identity opens, by collection."""
-        if signed.sha256 not in self._parts:
-            for recipient in signed.commit.epochs.values():
-                self._unlock(recipient)
-            self._parts[signed.sha256] = open_parts(signed, self._keyring)
-            if len(self._parts) > _PARTS_KEPT:
-                del self._parts[next(iter(self._parts))]
-        return self._parts[signed.sha256]
+    def parts(self, signed: Signed, collections: Collection[str] = ()) -> dict[str, OpenPart]:
+        """The parts of one commit that our identity opens, by collection; with `collections` only those of these."""
+        if collections:
+            self._survey()
+        return dict(self._opener.parts(signed, collections).by_name)
 
     def read_object(self, name: str) -> bytes:
         """The bytes of an object, whose SHA-256 is checked, from the first site that holds them intact."""
@@ -181,7 +229,7 @@ class Vault:
         from holdfast.vault.segments import open_segment  # with Parquet, which history alone does not need
 
         ref = segment.ref
-        opener = self._keyring.opener(segment.epoch, name=ref.name)
+        opener = self._opener.keyring.opener(segment.epoch, name=ref.name)
         table = open_segment(self.read_object(ref.name), opener, columns, name=ref.name)
         if table.num_rows != ref.rows and (columns is None or table.num_columns):
             raise Damaged(f"{ref.name}: {table.num_rows} rows where the commit says {ref.rows}")
@@ -189,19 +237,15 @@ class Vault:
 
     def journal(self) -> list[JournalEntry]:
         """Every object of the journal, by the signers' clocks; sealed events only if our identity opens them."""
-        recipient = self.trusted.document.journal.recipient
-        opens = self._unlock(recipient)
-        entries = []
-        for signed in self._events():
-            events = signed.events
-            sealed = self._open_events(signed, epoch_id(recipient)) if opens and events.sealed else []
-            link = Link(events.chain, events.sequence, signed.sha256)
-            entries.append(JournalEntry(link, events.signer, events.clock, (*events.public, *sealed)))
-        return sorted(entries, key=lambda entry: (entry.clock, entry.link.stream, entry.link.sequence))
+        return self._journal.entries()
+
+    def signed_events(self) -> list[SignedEvents]:
+        """Every object of the journal outside closed tails whose signature and place are right, each once."""
+        return self._journal.objects()
 
     def receipts(self) -> list[Receipt]:
         """Every receipt in the journal."""
-        return read_receipts(self._events(), self.trusted.document)
+        return read_receipts(self._journal.objects(), self.trusted.document)
 
     def learn(self, signed: Signed, sites: Sequence[str]) -> None:
         """Take a commit that was just written into the history."""
@@ -212,10 +256,91 @@ class Vault:
         # To join all of it anew would make each commit dearer than the one before.
         longer = None if self.rival(signed) else extended(self._timeline, signed, now=self.now())
         self._timeline = longer or join(self._known.values(), now=self.now())
+        if signed.commit.rolls is not None and self._timeline.head == signed:
+            self._forget_closed()
+
+    def _forget_closed(self) -> None:
+        """Keep no commits of closed tails, which would fill the memory of one who follows a source for months."""
+        tails = set(self._timeline.tails)
+        gone = [each for each in self._known.values() if each.commit.in_tail and each.commit.stream not in tails]
+        for each in gone:
+            del self._known[each.sha256]
+            self._signed.pop(each.name, None)
+            for names in self._holdings.values():
+                names.pop(each.name, None)
+        self._note_all()
+
+    def _note_all(self) -> None:
+        self._rivals: dict[tuple[str, int] | str | None, set[str]] = {}
+        for each in self._known.values():
+            self._note(each)
 
     def _note(self, signed: Signed) -> None:
-        for place in ((signed.commit.stream, signed.commit.sequence), signed.predecessor):
+        places = [(signed.commit.stream, signed.commit.sequence), signed.predecessor]
+        rolls = signed.commit.rolls
+        for place in (*places, *([rolls.sha256] if rolls else [])):
             self._rivals.setdefault(place, set()).add(signed.sha256)
+
+    def _excludes(self, signed: Signed, other: Signed) -> bool:
+        """Whether one of two commits that both go after the first one's predecessor makes the other a fork."""
+        before = self._known.get(signed.predecessor or "")
+        if other.predecessor != signed.predecessor or before is None:
+            return True
+        tails = before.commit.tails
+        own, its = (tails.index(each) if each in tails else -1 for each in (signed.commit.stream, other.commit.stream))
+        if own < its:
+            return signed.commit.rolls is None
+        return own == its or other.commit.rolls is None or signed.sha256 not in self._known
+
+    def _next_tails(self) -> Iterator[str]:
+        """Those that may begin after the head, and those passed without `rolls`: commits in these show a fork."""
+        for before, after in pairwise(self._timeline.commits):
+            if before.commit.tails and after.commit.rolls is None:
+                yield from passed(before, after)
+        if self.head is not None:
+            yield from self.head.commit.tails
+
+    def _list_commits(self, tail: str) -> dict[str, Signed]:
+        """The commits of a tail, or of all streams outside, by SHA-256."""
+        holdings = self._reads.holdings(folder_for(Kind.COMMIT, tail))
+        for site, held in holdings.items():
+            self._holdings.setdefault(site, {}).update(held)
+        names = self._names(holdings)
+        new = [name for name in names if name.text not in self._signed]
+        # The next objects are read and hashed while one is verified.
+        for name, data in in_flight(lambda name: self._read_or_none(name.text, holdings), new):
+            found = read_commit(name, data, self.trusted) if data is not None else None
+            if isinstance(found, Signed):
+                self._signed[name.text] = found
+            elif found is not None:
+                self._reads.note(found)
+        read = (self._signed.get(name.text) for name in names)
+        return {each.sha256: each for each in read if each is not None}
+
+    def _read_up_to(self, name: Name | None) -> None:
+        """Read a commit in a closed tail, and those that lead to it, back to one that is known."""
+        while name is not None:
+            found = self._list_commits(name.tail)
+            self._sought |= found
+            follows = next((each.commit.follows for each in found.values() if each.commit.follows), None)
+            name = None
+            if follows is not None and follows.sha256 not in self._known and follows.sha256 not in self._sought:
+                text = name_for(Kind.COMMIT, follows.sha256, number=follows.sequence, tail=follows.stream)
+                name = parse_name(text)
+
+    def _survey(self) -> None:
+        """Learn of which collections the epochs are, of the whole history at once."""
+        if self._surveyed is not self._timeline:
+            self._surveyed = self._timeline
+            recipients: dict[str, str] = {}
+            for signed in self._timeline.commits:
+                recipients.update(signed.commit.epochs)
+            self._opener.unlock(recipients.values())
+
+    def _state(self, commits: Sequence[Signed], until: Until | None, collections: Collection[str]) -> State:
+        if collections:
+            self._survey()
+        return state_at(commits, lambda each: self._opener.parts(each, collections), self.findings, until=until)
 
     def _load_trust(self) -> Trusted:
         holdings = self._reads.holdings(Kind.TRUST + "/")
@@ -223,47 +348,15 @@ class Vault:
         objects = {name: data for name, data in read.items() if data is not None}
         return load_trust(objects, self.id)
 
-    def _read_signed(self, name: Name, holdings: Holdings) -> Signed | None:
-        if name.text in self._signed:
-            return self._signed[name.text]
-        data = self._read_or_none(name.text, holdings)
-        found = read_commit(name, data, self.trusted) if data is not None else None
-        if isinstance(found, Signed):
-            self._signed[name.text] = found
-            return found
-        if found is not None:
-            self._reads.note(found)
-        return None
-
-    def _events(self) -> list[SignedEvents]:
-        found = []
-        holdings = self._reads.holdings(Kind.EVENTS + "/")
-        for name in self._names(holdings):
-            data = self._read_or_none(name.text, holdings)
-            read = read_events(name, data, self.trusted) if data is not None else None
-            if isinstance(read, SignedEvents):
-                found.append(read)
-            elif read is not None:
-                self._reads.note(read)
-        for finding in check_events(found):
-            self._reads.note(finding)
-        return found
-
-    def _open_events(self, signed: SignedEvents, epoch: str) -> list[dict[str, Any]]:
-        plain = self._keyring.decrypt(epoch, signed.events.sealed or b"", name=signed.name)
-        try:
-            if len(plain) > CONTROL_MAX:
-                raise ValueError("too large")
-            return msgspec.json.decode(plain, type=list[dict[str, Any]])
-        except (ValueError, RecursionError) as err:
-            self._reads.note(Finding(Problem.UNKNOWN, signed.name, f"sealed events are malformed: {err}"))
-            return []
-
     def _read_or_none(self, name: str, holdings: Holdings) -> bytes | None:
         try:
             return self._reads.read(name, listed=[site for site, names in holdings.items() if name in names])
         except Damaged:
             return None  # named among the findings
+
+    def _listing(self, name: str) -> tuple[str, ...]:
+        """The sites that list a name."""
+        return tuple(site for site, names in self._holdings.items() if name in names and site != SPOOL)
 
     def _names(self, holdings: Holdings) -> list[Name]:
         """The union of the sites' names that are names of ours, ascending."""
@@ -271,36 +364,23 @@ class Vault:
         return [name for name in parsed if name is not None]
 
     def _line(self, pin: str | None) -> Timeline:
-        return self._timeline if pin is None else join(self._known.values(), now=self.now(), pin=pin)
-
-    def _unlock(self, recipient: str) -> bool:
-        """Whether our identity opens the epoch; its key objects are looked for at the sites once."""
-        epoch = epoch_id(recipient)
-        if self._keyring.can_open(epoch) or epoch in self._closed:
-            return self._keyring.can_open(epoch)
-        holdings = self._reads.holdings(f"{Kind.KEY}/{epoch}/")
-        for name in self._names(holdings):
-            data = self._read_or_none(name.text, holdings)
-            try:
-                if data is not None and self._keyring.offer(name.text, data, recipient):
-                    return True
-            except HoldfastError as err:
-                self._reads.note(Finding(Problem.FORGED, name.text, err.message))
-        self._closed.add(epoch)
-        return False
+        if pin is None:
+            return self._timeline
+        return join({**self._known, **self._sought}.values(), now=self.now(), pin=pin)
 
 
 def _number_at(line: Timeline, at: datetime | int | None) -> int:
     """The number of commits up to the one wanted."""
     total = len(line.commits)
-    if at is None:
-        number = total
-    elif isinstance(at, int):
-        number = at if 1 <= at <= total else 0
-    else:
-        number = 0  # every commit goes up to a later time
-    if number:
-        return number
+    if isinstance(at, int) and line.final < at <= total:
+        raise Usage(
+            f"commit #{at} is not final: it will have another number once its tail is rolled up",
+            hint='ask by its time or by its hash; see "holdfast log"',
+        )
+    if at is None and total:
+        return total
+    if isinstance(at, int) and 1 <= at <= total:
+        return at
     if not total and line.findings:
         raise Damaged(
             f"history is not certain from its first commit on: {line.findings[0].kind} ({line.findings[0].detail})",

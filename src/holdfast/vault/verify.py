@@ -6,7 +6,7 @@ report.is_sound, [finding.name for site in report.sites for finding in site.find
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +15,7 @@ from holdfast.vault.findings import Finding, Problem
 from holdfast.vault.format import Link
 from holdfast.vault.names import Kind, name_for, parse_name
 from holdfast.vault.receipts import Grade, Receipt, read_receipts, receipt_event
+from holdfast.vault.rolled import read_rolled
 from holdfast.vault.scan import Holding, Inventory, scan, trust_of
 from holdfast.vault.sites import Emit, Site, silent
 
@@ -23,13 +24,18 @@ __all__ = ["Report", "SiteReport", "judge", "observed_receipts", "referenced", "
 
 @dataclass(frozen=True, slots=True)
 class SiteReport:
-    """One site: what was read, what is wrong, and the newest commit up to which it holds everything intact."""
+    """One site: what was read, what is wrong, and the newest commit up to which it holds everything intact.
+
+    What lies in closed tails, which nothing calls for, is counted by itself.
+    """
 
     site: str
     owner: str
     objects: int
     bytes: int
     quarantined: int
+    rolled_objects: int
+    rolled_bytes: int
     findings: tuple[Finding, ...]
     holds: Link | None
 
@@ -63,25 +69,29 @@ def verify(
     `witnessed` are commits the caller knows to exist, from its own records: if none of the sites has them, all sites
     were rolled back. Raises Damaged if no site holds the trust document, Unreachable if no site answers.
     """
-    return judge(scan(sites, trust_of(sites, vault), deep=True, emit=emit), now=now, witnessed=witnessed)
+    inventory = scan(sites, trust_of(sites, vault), now=now, emit=emit)
+    read_rolled(inventory, now=now, emit=emit)
+    return judge(inventory, now=now, witnessed=witnessed)
 
 
 def judge(inventory: Inventory, *, now: datetime, witnessed: Sequence[Link] = ()) -> Report:
-    """What a scan means: decided from names and signed objects alone."""
+    """What a scan or a survey means: decided from names and signed objects alone."""
     timeline = join(inventory.commits.values(), now=now)
     names = referenced(inventory)
     receipts = read_receipts(inventory.events.values(), inventory.trusted.document)
     sites = tuple(_site_report(holding, inventory, timeline, names, receipts) for holding in inventory.holdings)
     head = timeline.head
-    findings = (
-        *timeline.findings,
-        *check_events(inventory.events.values()),
-        *inventory.findings,
-        *(Finding(Problem.FOREIGN, name, reason) for name, reason in inventory.trusted.refused.items()),
-        *_lost(inventory, names),
-        *_unseen(inventory, witnessed),
+    findings = dict.fromkeys(
+        (
+            *timeline.findings,
+            *check_events(inventory.events.values()),
+            *inventory.findings,
+            *(Finding(Problem.FOREIGN, name, reason) for name, reason in inventory.trusted.refused.items()),
+            *_lost(inventory, names),
+            *_forgotten(inventory, witnessed),
+        )
     )
-    return Report(inventory.trusted.vault, sites, findings, head.link if head else None, len(timeline.commits))
+    return Report(inventory.trusted.vault, sites, tuple(findings), head.link if head else None, len(timeline.commits))
 
 
 def referenced(inventory: Inventory) -> dict[str, str]:
@@ -115,7 +125,7 @@ def _site_report(
         whole: tuple[Signed, ...] = ()
     elif not holding.good and not holding.bad:
         findings = [Finding(Problem.EMPTY, "", "nothing of the vault is here", site.name)]
-        findings += [Finding(Problem.JUNK, name, "no name of the vault's", site.name) for name in holding.junk]
+        findings += _not_ours(holding)
         whole = ()
     else:
         whole, late = _split(holding, timeline)
@@ -133,9 +143,18 @@ def _site_report(
         len(holding.good) + len(holding.bad),
         holding.bytes,
         holding.quarantined,
+        holding.rolled_objects,
+        holding.rolled_bytes,
         tuple(findings),
         whole[-1].link if whole else None,
     )
+
+
+def _is_rolled_up(link: Link, inventory: Inventory) -> bool:
+    if link.stream not in inventory.closed:
+        return False
+    end = inventory.closed[link.stream]
+    return end is None or link.sequence <= end.sequence
 
 
 def _split(holding: Holding, timeline: Timeline) -> tuple[tuple[Signed, ...], tuple[Signed, ...]]:
@@ -160,15 +179,16 @@ def _behind(holding: Holding, late: Sequence[Signed], own: Sequence[Receipt]) ->
 
 def _missing(holding: Holding, inventory: Inventory, names: Mapping[str, str], late: set[str]) -> list[Finding]:
     """What is called for and not listed, but for what only belongs to commits that have not arrived yet."""
+    findings, journal = _late_events(holding, inventory)
+    absent = names.keys() - holding.good.keys() - holding.bad.keys() - journal
+    if not absent:
+        return findings
     behind = {name for name in late for name, _ in inventory.commits[name].commit.objects} | late
     needed = {
         name for signed in inventory.commits.values() if signed.name not in late for name, _ in signed.commit.objects
     }
-    findings, journal = _late_events(holding, inventory)
-    for name, commit in names.items():
-        if _listed(holding, name) or name in journal or (name in behind and name not in needed):
-            continue
-        detail = f"named by {commit}" if commit else "held by other sites or called for"
+    for name in (name for name in names if name in absent and (name not in behind or name in needed)):
+        detail = f"named by {names[name]}" if names[name] else "held by other sites or called for"
         findings.append(Finding(Problem.MISSING, name, detail, holding.site.name))
     return findings
 
@@ -177,29 +197,41 @@ def _late_events(holding: Holding, inventory: Inventory) -> tuple[list[Finding],
     """The links of each chain that have not arrived yet: one finding a chain, and their names."""
     chains: dict[str, list[str]] = {}
     for name in sorted(inventory.events):
-        chains.setdefault(inventory.events[name].events.chain, []).append(name)
+        chains.setdefault(name.rpartition("/")[0], []).append(name)
     findings, names = [], set()
-    for chain, links in chains.items():
+    for folder, links in chains.items():
         end = len(links)
         while end and not _listed(holding, links[end - 1]):
             end -= 1
         if late := links[end:]:
-            detail = f"lacks the end of journal chain {chain} ({len(late)})"
+            detail = f"lacks the end of journal chain {folder.rpartition('/')[2]} ({len(late)})"
             findings.append(Finding(Problem.BEHIND, late[0], detail, holding.site.name))
             names.update(late)
     return findings, names
 
 
 def _withdrawn(holding: Holding, inventory: Inventory, own: Sequence[Receipt]) -> list[Finding]:
-    """Commits that this site gave a receipt for and that no site has any more."""
-    known = {signed.sha256 for signed in inventory.commits.values()}
+    """Commits that this site gave a receipt for, that no site has any more and that were not rolled up."""
     found = {}
-    for receipt in own:
-        name = _commit_name(receipt.commit)
-        if receipt.commit.sha256 not in known and name not in holding.bad:
-            detail = f"a receipt of {receipt.at} says it held commit {receipt.commit.sequence}, which no site has now"
-            found[name] = Finding(Problem.ROLLED_BACK, name, detail, holding.site.name)
+    gone = {link.sha256 for link in _unseen(inventory, [receipt.commit for receipt in own])}
+    for receipt in (receipt for receipt in own if receipt.commit.sha256 in gone):
+        name = _commit_name(receipt.commit, inventory)
+        if name in holding.bad or _may_be_rolled_up(receipt, inventory):
+            continue
+        detail = f"a receipt of {receipt.at} says it held commit {receipt.commit.sequence}, which no site has now"
+        found[name] = Finding(Problem.ROLLED_BACK, name, detail, holding.site.name)
     return list(found.values())
+
+
+def _may_be_rolled_up(receipt: Receipt, inventory: Inventory) -> bool:
+    """Whether the receipt may be for a tail within a closed one: then no commit at hand names it, but a rollup came
+    after the receipt.
+    """
+    streams = {signed.commit.stream for signed in inventory.commits.values()}
+    if receipt.commit.stream in streams or receipt.commit.stream in inventory.closed:
+        return False
+    rollups = (signed for signed in inventory.commits.values() if signed.commit.rolls is not None)
+    return any(signed.clock >= receipt.moment for signed in rollups)
 
 
 def _wrong(holding: Holding, names: Mapping[str, str]) -> list[Finding]:
@@ -212,45 +244,65 @@ def _wrong(holding: Holding, names: Mapping[str, str]) -> list[Finding]:
             findings.append(Finding(Problem.JUNK, text, f"{reason}; no commit names it", site))
         else:
             findings.append(Finding(Problem.DAMAGED, text, reason, site))
-    for text in holding.good:
+    for text in sorted(holding.good.keys() - names.keys()):
         name = parse_name(text)
-        if text in names or name is None:
+        if name is None:
             continue
         if name.kind in (Kind.OBJECT, Kind.KEY):
             findings.append(Finding(Problem.STRAY, text, "whole, but no commit names it", site))
         elif name.kind is Kind.TRUST:
             findings.append(Finding(Problem.FOREIGN, text, "a trust document of another vault, or out of order", site))
-    findings += [Finding(Problem.JUNK, text, "no name of the vault's", site) for text in holding.junk]
-    return findings
+    return findings + _not_ours(holding)
+
+
+def _not_ours(holding: Holding) -> list[Finding]:
+    junk = (Finding(Problem.JUNK, text, "no name of the vault's", holding.site.name) for text in holding.junk)
+    return [*junk, *holding.remarks]
 
 
 def _lost(inventory: Inventory, names: Mapping[str, str]) -> list[Finding]:
     """What is called for, or lies damaged, and is whole at no site."""
-    whole = {name for holding in inventory.holdings for name in holding.good}
+    absent = set(names)
+    for holding in inventory.holdings:
+        absent -= holding.good.keys()
     findings = [
-        Finding(Problem.LOST, name, f"named by {commit}; no site that answers holds it intact")
-        for name, commit in names.items()
-        if name not in whole
+        Finding(Problem.LOST, name, f"named by {names[name]}; no site that answers holds it intact")
+        for name in names
+        if name in absent
     ]
     for text in sorted({text for holding in inventory.holdings for text in holding.bad}):
         name = parse_name(text)
-        if name is not None and name.kind not in (Kind.OBJECT, Kind.KEY) and text not in whole and text not in names:
+        if name is None or name.kind in (Kind.OBJECT, Kind.KEY) or text in names:
+            continue
+        if not any(text in holding.good for holding in inventory.holdings):
             findings.append(Finding(Problem.LOST, text, "damaged wherever it lies; what it held is not known"))
     return findings
 
 
-def _unseen(inventory: Inventory, witnessed: Sequence[Link]) -> list[Finding]:
-    known = {signed.sha256 for signed in inventory.commits.values()}
+def _forgotten(inventory: Inventory, witnessed: Sequence[Link]) -> list[Finding]:
+    """Commits that this host knows to exist and that no site has."""
     return [
-        Finding(Problem.ROLLED_BACK, _commit_name(link), f"this host knows commit {link.sequence}; no site has it")
-        for link in witnessed
-        if link.sha256 not in known
+        Finding(
+            Problem.ROLLED_BACK,
+            _commit_name(link, inventory),
+            f"commit {link.sequence}, which this host wrote, is at no site",
+        )
+        for link in _unseen(inventory, witnessed)
     ]
+
+
+def _unseen(inventory: Inventory, links: Iterable[Link]) -> list[Link]:
+    """Those of these commits that no site has and for which no rollup stands either."""
+    known = {signed.sha256 for signed in inventory.commits.values()}
+    return [link for link in links if link.sha256 not in known and not _is_rolled_up(link, inventory)]
 
 
 def _listed(holding: Holding, name: str) -> bool:
     return name in holding.good or name in holding.bad
 
 
-def _commit_name(link: Link) -> str:
-    return name_for(Kind.COMMIT, link.sha256, group=link.stream, number=link.sequence)
+def _commit_name(link: Link, inventory: Inventory) -> str:
+    """The name of a commit that is at no site: in a tail, if its stream is one that is known."""
+    is_tail = any(link.stream in signed.commit.tails for signed in inventory.commits.values())
+    tail = link.stream if is_tail else ""
+    return name_for(Kind.COMMIT, link.sha256, group=link.stream, number=link.sequence, tail=tail)

@@ -263,13 +263,13 @@ class FolderStore:
             ) from err
 
     def _walk(self, at: int, base: str, prefix: str) -> Iterator[Entry]:
-        for name, found in _entries(at):
+        for name, size in _entries(at):
             if (base == _TMP + "/" and name.startswith(_TMP_PREFIX)) or (not base and name == "lost+found"):
                 continue
             path = base + name
-            if not modes.S_ISDIR(found.st_mode):
+            if size is not None:
                 if path.startswith(prefix):
-                    yield Entry(_printable(path), found.st_size)
+                    yield Entry(path if path.isascii() else _printable(path), size)
                 continue
             path += "/"
             if path.startswith(prefix) or prefix.startswith(path):
@@ -328,14 +328,22 @@ def _exists(last: str, folder: int) -> bool:
     return True
 
 
-def _entries(at: int) -> list[tuple[str, os.stat_result]]:
-    """The entries of a folder in the order of full names: a folder sorts as its name and `/`."""
-    found = []
+def _entries(at: int) -> list[tuple[str, int | None]]:
+    """The entries of a folder in the order of full names, files with sizes: a folder sorts as its name and `/`."""
+    found: list[tuple[str, int | None]] = []
+    folders = False
     with os.scandir(at) as entries:
         for entry in entries:
-            with suppress(FileNotFoundError):
-                found.append((entry.name, entry.stat(follow_symlinks=False)))
-    return sorted(found, key=lambda each: each[0] + "/" if modes.S_ISDIR(each[1].st_mode) else each[0])
+            if entry.is_dir(follow_symlinks=False):
+                found.append((entry.name, None))
+                folders = True
+                continue
+            try:
+                found.append((entry.name, entry.stat(follow_symlinks=False).st_size))
+            except FileNotFoundError:
+                continue
+    found.sort(key=(lambda each: each[0] + "/" if each[1] is None else each[0]) if folders else None)
+    return found
 
 
 def _printable(path: str) -> str:
