@@ -10,6 +10,7 @@
 * Memory holds the changes of one collection, a segment of its base, and 32 bytes for each of its records.
 * Of an instant between two commits nothing is signed: its records are told to be so, and can't be proven.
 * A fork stops the history; `--pin SHA256` before the command names the commit to end it with instead.
+* Closed tails are read no further than to see that nothing goes on in them; a pin reaches what they still hold.
 * It writes to OUT and nowhere else. Exit codes: 0 done, 2 usage, 7 damaged (what, is said on stderr).
 * The journal is not read; verify hashes its objects like all others. Section numbers are those of docs/format.md.
 """
@@ -28,7 +29,7 @@ import sys
 import zlib
 from base64 import b64decode
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -228,13 +229,16 @@ def map_of(key: str, shape: Any) -> Callable[[Any], bool]:
 
 # fmt: off
 HASH, EPOCH, STREAM, TITLE, TEXT = "[0-9a-f]{64}", "[0-9a-f]{32}", "[0-9a-f]{16}", ".{1,1024}", ".{0,1048576}"
-KEY_NAME, SEGMENT_NAME = f"keys/{EPOCH}/{HASH}", r"objects/([0-9a-f]{2})/\1[0-9a-f]{62}"
+KEY_NAME = f"keys/{EPOCH}/{HASH}"
+SEGMENT_NAME = rf"objects/([0-9a-f]{{2}})/\1[0-9a-f]{{62}}|tails/{STREAM}/objects/{HASH}"
 RECIPIENT, KEYS, HEX = "age1[02-9ac-hj-np-z]{58}", map_of(HASH, HASH), "([0-9a-f]{2})*"
 TIME = r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9](:[0-5][0-9]){2}\.[0-9]{6}Z"
 BASE64 = "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
 ONE, NUMBER, COUNT, SMALL = range(1, 2), range(1, 10**12), range(2**62 + 1), range(1, 1001)
 SIZE = range(1, SEGMENT_MAX + 1)
+BOOL: Callable[[Any], bool] = lambda value: isinstance(value, bool)  # noqa: E731
 PLACE = {"stream": STREAM, "sequence": NUMBER}
+LINK = either(None, {**PLACE, "sha256": HASH})
 ENVELOPE = {"payload": BASE64, "payloadType": TEXT, "signatures": [{"keyid": HASH, "sig": BASE64}]}
 TRUST = {
     "type": "holdfast.trust", "format": ONE, "version": NUMBER, "name": TITLE, "created": TIME, "nonce": HASH,
@@ -250,10 +254,10 @@ KEY_OBJECT = {"format": ONE, "epoch": EPOCH, "collection": TITLE, "recipient": R
 COMMIT = {
     "type": "holdfast.commit", "format": ONE, "vault": HASH, "stream": STREAM, "writer": HASH, "sequence": NUMBER,
     "algorithms": {"digest": "sha256", "encryption": "age-x25519", "segment": "parquet", "signature": "ed25519"},
-    "parent": either(None, HASH), "follows": either(None, {**PLACE, "sha256": HASH}), "clock": TIME,
+    "parent": either(None, HASH), "follows": LINK, "clock": TIME,
     "objects": [(either(KEY_NAME, SEGMENT_NAME), SIZE)], "epochs": map_of(EPOCH, RECIPIENT),
     "parts": [{"epoch": EPOCH, "sealed": BASE64}],
-    "whole": lambda value: isinstance(value, bool),
+    "whole": BOOL, "in_tail": BOOL, "tails": [STREAM], "rolls": LINK,
 }
 SEGMENT = {"name": SEGMENT_NAME, "size": SIZE, "rows": COUNT, "first": HEX, "last": HEX, "kind": "base|delta|changes"}
 PART = {
@@ -263,7 +267,7 @@ PART = {
     },
     "fingerprint": HASH, "segments": [SEGMENT], "counts": {"new": COUNT, "changed": COUNT, "gone": COUNT},
     "position": TEXT, "taken": TIME, "coverage": either("complete|unproven", {"gaps": [TEXT]}),
-    "dropped": lambda value: isinstance(value, bool),
+    "dropped": BOOL,
 }
 # fmt: on
 
@@ -303,25 +307,37 @@ def signed_payload(data: bytes, kind: str, keys: Mapping[str, str], name: str) -
     return payload, set(signers)
 
 
-# ---- Sites, trust and history: sections 1, 6 and 7.5
+# ---- Sites, trust and history: sections 1, 6, 7.5 and 7.6
 
 # Every name ends in its hash.
-NAME = re.compile(f"trust/[0-9]{{8}}-{HASH}|{KEY_NAME}|{SEGMENT_NAME}|(commits|events)/{STREAM}/[0-9]{{12}}-{HASH}")
+NAME = re.compile(
+    f"trust/[0-9]{{8}}-{HASH}|{KEY_NAME}|{SEGMENT_NAME}|(commits|events|tails/{STREAM}/events)/{STREAM}/[0-9]{{12}}-{HASH}"
+    f"|tails/{STREAM}/commits/[0-9]{{12}}-{HASH}"
+)
 
 
 class Sites:
     """All sites together: a name is read from the first that holds it intact; `faults` says what was not."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        self.names = {folder: {*self._list(folder)} for folder in folders}
+        self.names = {folder: {*self._list(folder, "")} for folder in folders}
         self.faults: dict[str, None] = {}
+        self._listed: dict[str, list[str]] = {}
 
     def under(self, prefix: str) -> list[str]:
-        """Every good name that begins so, at any site, ascending."""
+        """Every good name that begins so, at any site, ascending. What is in tails is listed when it is asked for."""
+        if prefix.startswith("tails/"):
+            if prefix not in self._listed:
+                found = {folder: {*self._list(folder, prefix)} for folder in self.names}
+                self.names = {folder: names | found[folder] for folder, names in self.names.items()}
+                self._listed[prefix] = sorted(name for name in set().union(*found.values()) if NAME.fullmatch(name))
+            return self._listed[prefix]
         every = {name for names in self.names.values() for name in names if name.startswith(prefix)}
         return sorted(name for name in every if NAME.fullmatch(name))
 
     def read(self, name: str) -> bytes:
+        if name.startswith("tails/"):
+            self.under(name[: name.rindex("/", 0, -64) + 1])
         for folder, names in self.names.items():
             try:
                 if name in names:
@@ -333,7 +349,7 @@ class Sites:
     def read_at(self, folder: Path, name: str) -> bytes:
         path = folder / name
         try:
-            size_max = SEGMENT_MAX if name.startswith("objects/") else 2 * CONTROL_MAX
+            size_max = SEGMENT_MAX if re.fullmatch(SEGMENT_NAME, name) else 2 * CONTROL_MAX
             is_sane = path.is_file() and not path.is_symlink() and path.stat().st_size <= size_max
             data = path.read_bytes() if is_sane else b""
         except OSError as error:
@@ -342,10 +358,12 @@ class Sites:
             raise Damaged(f"{path}: its SHA-256 is not its name")
         return data
 
-    def _list(self, folder: Path) -> Iterator[str]:
+    def _list(self, folder: Path, prefix: str) -> Iterator[str]:
         if not folder.is_dir():
             raise Misused(f"there is no folder {folder}")
-        for at, _, files in os.walk(folder):
+        for at, folders, files in os.walk(folder / prefix):
+            if not prefix and Path(at) == folder:
+                folders[:] = [each for each in folders if each != "tails"]
             names = (Path(at, file).relative_to(folder).as_posix() for file in files)
             yield from (name for name in names if not name.startswith(("tmp/.tmp-", "quarantine/")))
 
@@ -359,6 +377,10 @@ class Commit:
     place: tuple[str, int]
     before: tuple[str, tuple[str, int]]
     clock: datetime
+
+    @property
+    def sha256(self) -> str:
+        return self.name[-64:]
 
 
 def load_trust(sites: Sites, vault: str) -> tuple[Json, list[str], list[str]]:
@@ -401,11 +423,20 @@ def read_commit(sites: Sites, name: str, writers: Mapping[str, str], vault: str)
     body, signers = signed_payload(sites.read(name), "commit", writers, name)
     payload = parsed(body, COMMIT, name)
     place, follows, is_first = (payload["stream"], payload["sequence"]), payload["follows"], payload["sequence"] == 1
-    if (*place, {payload["writer"]}, payload["vault"]) != (name.split("/")[1], int(name[-77:-65]), signers, vault):
+    in_tail, whole, tails = payload["in_tail"], payload["whole"], payload["tails"]
+    claimed = (*place, in_tail, {payload["writer"]}, payload["vault"])
+    if claimed != (name.split("/")[1], int(name[-77:-65]), name.startswith("tails/"), signers, vault):
         raise Damaged(f"{name}: of another place, writer or vault than it claims")
     names, epochs = [each for each, _ in payload["objects"]], [part["epoch"] for part in payload["parts"]]
-    if is_first != (payload["parent"] is None) or (not payload["whole"] if is_first else follows):
-        raise Damaged(f"{name}: only the first of a stream has no parent and may follow another stream; it is whole")
+    if is_first != (payload["parent"] is None) or (not is_first and follows):
+        raise Damaged(f"{name}: only the first of a stream has no parent and may follow another stream")
+    if (whole or (is_first and not follows)) if in_tail else (is_first and (not whole or payload["rolls"])):
+        raise Damaged(f"{name}: in a tail the first follows a commit and none is whole; elsewhere the first is whole")
+    if len({*tails, place[0]}) != len(tails) + 1 or len(tails) > 4:
+        raise Damaged(f"{name}: a tail is named twice, or there are too many")
+    home = f"tails/{place[0]}/" if in_tail else ("objects/", "keys/")
+    if not all(each.startswith(home) for each in names):
+        raise Damaged(f"{name}: an object lies elsewhere than the commit")
     if len({*names}) != len(names) or len(names) > 10_000 or len({*epochs}) != len(epochs):
         raise Damaged(f"{name}: an object or epoch is named twice, or there are too many")
     if not {*epochs} <= {*payload["epochs"]}:
@@ -419,36 +450,182 @@ def read_commit(sites: Sites, name: str, writers: Mapping[str, str], vault: str)
         raise Damaged(f"{name}: not of format 1: clock: {error}") from error
 
 
-def history_of(commits: Sequence[Commit], now: datetime, pin: str) -> tuple[list[Commit], list[str]]:
-    """The commits in order as far as that is certain, or up to the pinned one, and what is wrong: section 7.5."""
-    known = {commit.name[-64:]: commit for commit in commits}
-    places, following = defaultdict(list), defaultdict(list)
-    for commit in commits:
-        places[commit.place].append(commit)
-        following[commit.before[0]].append(commit)
-    wrong: dict[str, str] = {}
-    for rivals in [*places.values(), *following.values()]:
-        if len(rivals) > 1:
-            wrong |= {commit.name: f"fork: {len(rivals)} commits claim one place" for commit in rivals}
-    for commit in commits:
+class History:
+    """The commits that count, the line they make as far as that is certain, and what is wrong: sections 7.5 and 7.6.
+
+    Closed tails are not read, but for what lies past the end that was rolled up, and for what a pin leads through.
+    """
+
+    def __init__(self, sites: Sites, writers: Mapping[str, str], vault: str, pin: str) -> None:
+        self._sites, self._counts = sites, (writers, vault)
+        self._read: dict[str, Commit | str] = {}
+        self._after: dict[str, list[Commit]] = defaultdict(list)
+        self._places: dict[tuple[str, int], list[Commit]] = defaultdict(list)
+        self._latest = datetime.now(UTC) + timedelta(days=1)
+        self._wrong: dict[str, str] = {}
+        self._refused: list[str] = []
+        self.commits: dict[str, Commit] = {}
+        self.open_tails: set[str] = set()
+        self._open("commits/")
+        pinned = self._lead_to(pin) if pin else []
+        self._open_tails()
+        self._find_forks()
+        for commit in self.commits.values():
+            if commit.name not in self._wrong and (fault := self._fault(commit)):
+                self._wrong[commit.name] = fault
+        self.line = pinned if pin else self._forward()
+        self.wrong = [*self._refused, *(f"{name}: {why}" for name, why in sorted(self._wrong.items()))]
+
+    def _open(self, prefix: str) -> list[Commit]:
+        """Take in the commits under a prefix; those that are new."""
+        found = []
+        for name in self._sites.under(prefix):
+            if isinstance(commit := self._commit(name), str):
+                self._refused += [commit] if commit not in self._refused else []
+            elif commit.sha256 not in self.commits:
+                self.commits[commit.sha256] = commit
+                self._places[commit.place].append(commit)
+                self._after[commit.before[0]].append(commit)
+                found.append(commit)
+        return found
+
+    def _open_tail(self, tail: str) -> list[Commit]:
+        self.open_tails.add(tail)
+        return self._open(f"tails/{tail}/commits/")
+
+    def _commit(self, name: str) -> Commit | str:
+        """The commit under this name, or why it does not count."""
+        if name not in self._read:
+            try:
+                self._read[name] = read_commit(self._sites, name, *self._counts)
+            except Damaged as error:
+                self._read[name] = str(error)
+        return self._read[name]
+
+    def _counted(self, names: Iterable[str]) -> list[Commit]:
+        return [commit for name in names if isinstance(commit := self._commit(name), Commit)]
+
+    def _before(self, commit: Commit) -> Commit | None:
+        """The commit before, even one in a tail that is not open."""
+        sha256, (stream, sequence) = commit.before
+        if not sha256 or sha256 in self.commits:
+            return self.commits.get(sha256)
+        found = self._counted({f"tails/{stream}/commits/{sequence:012d}-{sha256}"} & {*self._in_tail(stream)})
+        return found[0] if found else None
+
+    def _in_tail(self, tail: str) -> list[str]:
+        return self._sites.under(f"tails/{tail}/commits/")
+
+    def _next(self, before: Commit, tails: Sequence[str]) -> list[Commit]:
+        """The successors of a commit; if it has none, the beginnings of the first of these tails that has one."""
+        after = self._after[before.sha256]
+        groups = [[each for each in after if each.place[0] not in before.payload["tails"]]]
+        groups += [[each for each in after if each.place[0] == tail] for tail in tails]
+        return next((group for group in groups if group), [])
+
+    def _open_tails(self) -> None:
+        """Take in the tails that no commit closes, and the tails of their commits."""
+        waiting = [*self.commits.values()]
+        while waiting:
+            before = waiting.pop()
+            tails = before.payload["tails"]
+            for place, tail in enumerate(tails):
+                after = self._next(before, tails[:place])
+                if len(after) == 1 and self._closes(after[0], before, tails[place:]):
+                    break
+                waiting += self._open_tail(tail)
+
+    def _closes(self, commit: Commit, before: Commit, tails: Sequence[str]) -> bool:
+        """Whether a commit stands for all that these tails of the one before it hold; if not, it is a fork."""
+        if self._fault(commit) or len(self._places[commit.place]) > 1:
+            return False
+        rolls = commit.payload["rolls"]
+        names = (
+            self._beyond(rolls, before, tails) if rolls else [name for tail in tails for name in self._in_tail(tail)]
+        )
+        left = self._counted(names)
+        for each in [commit, *left] if left else ():
+            self._wrong[each.name] = "fork: a tail holds commits that the commit after it does not stand for"
+        return not left
+
+    def _beyond(self, rolls: Json, before: Commit, tails: Sequence[str]) -> list[str]:
+        """The names of commits after the one that was rolled up, in its tail, in those above it and in its own."""
+        stream, number, names, seen = rolls["stream"], rolls["sequence"], list[str](), set[str]()
+        for end in self._counted(name for name in self._in_tail(stream) if name[-64:] == rolls["sha256"]):
+            names += [name for tail in end.payload["tails"] for name in self._in_tail(tail)]
+        while stream not in seen:
+            seen.add(stream)
+            names += [name for name in self._in_tail(stream) if int(name[-77:-65]) > number]
+            for first in self._counted(name for name in self._in_tail(stream) if int(name[-77:-65]) == 1):
+                base = self._before(first)
+                among = tails if base is before else base.payload["tails"] if base else []
+                above = among[: among.index(stream)] if stream in among else []
+                names += [name for tail in above for name in self._in_tail(tail)]
+                stream, number = (stream, number) if base is before else first.before[1]
+        return names
+
+    def _find_forks(self) -> None:
+        """Name the commits that claim one place, or follow one commit or one that lies in a closed tail."""
+        groups = [*self._places.values()]
+        for sha256, after in self._after.items():
+            tails = self.commits[sha256].payload["tails"] if sha256 in self.commits else ()
+            groups.append([each for each in after if each.place[0] not in tails])
+        for rivals in groups:
+            if len(rivals) > 1:
+                self._wrong |= {each.name: f"fork: {len(rivals)} commits claim one place" for each in rivals}
+        for commit in self.commits.values():
+            first: Commit | None = commit
+            while first and first.before[0] and first.before[0] not in self.commits:
+                last, first = first, self._before(first)
+                if first or last is not commit:
+                    self._wrong[commit.name] = "fork: it follows a commit in a closed tail"
+            for rival in self._after[first.before[0]] if first and first is not commit else ():
+                self._wrong[rival.name] = "fork: a tail that it closes goes on"
+
+    def _fault(self, commit: Commit) -> str:
+        """What is wrong with a commit and the one before it."""
         sha256, place = commit.before
-        before = known.get(sha256)
+        before = self.commits.get(sha256)
         if sha256 and before is None:
-            wrong[commit.name] = "forged: no such parent" if place in places else "gap: the commit before is at no site"
-        elif before and before.place != place:
-            wrong[commit.name] = "forged: its parent is not the commit before it"
-        elif (before and commit.clock < before.clock) or commit.clock > now + timedelta(days=1):
-            wrong[commit.name] = "clock: it claims a time that can't be true"
-    line = [commit for commit in commits if pin and commit.name[-64:].startswith(pin)]
-    if pin and len(line) != 1:
-        raise Misused(f"{len(line)} commits have a SHA-256 that begins with {pin}")
-    while line and (before := known.get(line[0].before[0])) and before.place == line[0].before[1]:
-        line.insert(0, before)
-    after = [] if pin else following[""]
-    while len(after) == 1 and after[0].name not in wrong:
-        line.append(after[0])
-        after = following[after[0].name[-64:]]
-    return line, [f"{name}: {why}" for name, why in sorted(wrong.items())]
+            return "forged: no such parent" if place in self._places else "gap: the commit before is at no site"
+        if before and not is_after(commit, before):
+            return "forged: its parent is not the commit before it"
+        tails = before.payload["tails"] if before else []
+        if commit.payload["rolls"] and commit.place[0] in (tails[-1:] or [commit.place[0]]):
+            return "forged: it rolls up what it does not close"
+        if (before and commit.clock < before.clock) or commit.clock > self._latest:
+            return "clock: it claims a time that can't be true"
+        return ""
+
+    def _forward(self) -> list[Commit]:
+        """From the beginning as far as exactly one blameless commit follows."""
+        line: list[Commit] = []
+        after = self._after[""]
+        while len(after) == 1 and after[0].name not in self._wrong:
+            line.append(after[0])
+            after = self._next(line[-1], line[-1].payload["tails"])
+        return line
+
+    def _lead_to(self, pin: str) -> list[Commit]:
+        """What leads to the pinned commit, oldest first; the tails in it count as open."""
+        names = [*self._sites.under("commits/"), *self._sites.under("tails/")]
+        line = self._counted(each for each in names if "commits/" in each and each[-64:].startswith(pin))
+        if len(line) != 1:
+            raise Misused(f"{len(line)} commits have a SHA-256 that begins with {pin}")
+        while True:
+            if line[0].payload["in_tail"]:
+                self._open_tail(line[0].place[0])
+            before = self._before(line[0])
+            if before is None or not is_after(line[0], before):
+                return line
+            line.insert(0, before)
+
+
+def is_after(commit: Commit, before: Commit) -> bool:
+    """Whether the commit with the hash that a commit names is the one that its place calls for."""
+    in_tail, was_in_tail = commit.payload["in_tail"], before.payload["in_tail"]
+    begins_tail = commit.place[0] in before.payload["tails"]
+    return before.place == commit.before[1] and in_tail == (begins_tail if commit.place[1] == 1 else was_in_tail)
 
 
 # ---- Parts, segments and records: sections 4, 5 and 7.4
@@ -485,14 +662,9 @@ class Vault:
         self._read: dict[str, dict[str, tuple[str, Json]]] = {}
         self.trust, self.called, refused = load_trust(sites, vault)
         self.wrong = [f"foreign: {each}" for each in refused]
-        self.commits: list[Commit] = []
-        for name in sites.under("commits/"):
-            try:
-                self.commits.append(read_commit(sites, name, self.trust["roles"]["writer"]["keys"], vault))
-            except Damaged as error:
-                self.wrong.append(str(error))
-        self.line, found = history_of(self.commits, datetime.now(UTC), pin)
-        self.wrong += found
+        self.history = History(sites, self.trust["roles"]["writer"]["keys"], vault, pin)
+        self.line = self.history.line
+        self.wrong += self.history.wrong
 
     def moment_at(self, at: str | None) -> tuple[int, Until]:
         """A commit by its number, the newest, or what there was at a time: section 7.5."""
@@ -500,9 +672,7 @@ class Vault:
             wanted = None if at is None or at.isdecimal() else datetime.fromisoformat(at).astimezone(UTC)
         except ValueError as error:
             raise Misused(f"{at!r} is neither a number nor a time such as 2026-03-01T09:00Z") from error
-        number = len(self.line) if wanted or at is None else int(at)
-        while wanted and number and self._up_to(number, wanted) > f"{wanted.isoformat(timespec='microseconds')[:26]}Z":
-            number -= 1
+        number = len(self.line) if at is None else self._before(wanted) if wanted else int(at)
         if not 1 <= number <= len(self.line):
             raise Misused(f"there is no commit {at or ''}: the history holds {len(self.line)}")
         if wanted and number < len(self.line) and self._changes(number + 1):
@@ -555,11 +725,18 @@ class Vault:
         if not collection.until and (found.rows, found.hex()) != (part["rows"], part["fingerprint"]):
             raise Damaged(f"{part['collection']}: its {found.rows} records have not the fingerprint that was signed")
 
-    def _up_to(self, number: int, wanted: datetime) -> str:
-        """The time of the source up to which a commit goes; of one without changes, or a day later, its clock."""
-        commit = self.line[number - 1]
-        changes = self._changes(number).values() if commit.clock - timedelta(days=1) <= wanted else ()
-        return max((part["taken"] for _, part in changes), default=str(commit.payload["clock"]))
+    def _before(self, wanted: datetime) -> int:
+        """The number of the last commit before the first that goes up to later than a time: section 7.5."""
+        at = f"{wanted.isoformat(timespec='microseconds')[:26]}Z"
+        near = (place for place, commit in enumerate(self.line) if commit.clock + timedelta(days=1) >= wanted)
+        number = next((place for place in near if self._up_to(self.line[place]) > at), len(self.line))
+        if not any(self._parts(commit) for commit in reversed(self.line[:number])):
+            return next((place for place in range(number) if self.line[place].clock > wanted), number)
+        return number
+
+    def _up_to(self, commit: Commit) -> str:
+        """The latest time at which what a commit says was taken from the source; "" if all its parts are closed."""
+        return max((part["taken"] for _, part in self._parts(commit).values()), default="")
 
     def _changes(self, number: int) -> dict[str, tuple[str, Json]]:
         parts = self._parts(self.line[number - 1]).items()
@@ -875,7 +1052,7 @@ def show(vault: Vault, moment: tuple[int, Until]) -> None:
     print(f"vault {vault.called[0][-64:]} {vault.trust['name']!r}, begun {vault.trust['created']}")
     for number, commit in enumerate(vault.line, 1):
         holding = sum(commit.name in names for names in vault.sites.names.values())
-        place = f"stream {commit.place[0]} {commit.place[1]}"
+        place = f"{'tail' if commit.payload['in_tail'] else 'stream'} {commit.place[0]} {commit.place[1]}"
         print(f"commit {number}  {commit.payload['clock']}  {place}  at {holding} of {len(vault.sites.names)} sites")
         print(f"  {commit.name[-64:]}")
     found, closed = vault.collections(*moment)
@@ -891,8 +1068,11 @@ def show(vault: Vault, moment: tuple[int, Until]) -> None:
 def verify(vault: Vault, moment: tuple[int, Until]) -> None:
     """Read every byte at every site, hold it against what is signed, and prove every record at one commit."""
     called = {*vault.called, *(name for name, _ in vault.trust["journal"]["keys"])}
-    called |= {name for commit in vault.commits for name in (commit.name, *dict(commit.payload["objects"]))}
+    commits = vault.history.commits.values()
+    called |= {name for commit in commits for name in (commit.name, *dict(commit.payload["objects"]))}
+    vault.sites.under("tails/")
     for folder, names in vault.sites.names.items():
+        closed = {each for each in names if each[:6] == "tails/" and each.split("/")[1] not in vault.history.open_tails}
         for name in sorted(names):
             try:
                 if NAME.fullmatch(name):
@@ -900,17 +1080,20 @@ def verify(vault: Vault, moment: tuple[int, Until]) -> None:
                 else:
                     note(f"{folder / name} is no name of the vault's")
             except Damaged as error:
-                vault.wrong.append(str(error))
+                if name in closed:
+                    note(f"{error}; it lies in a closed tail: nothing calls for it")
+                else:
+                    vault.wrong.append(str(error))
         vault.wrong += [f"{folder / name}: missing: a signed object calls for it" for name in sorted(called - names)]
-        print(f"{folder}: {len(names)} objects read")
-    found, closed = vault.collections(*moment)
+        print(f"{folder}: {len(names)} objects read{f', {len(closed)} of them in closed tails' if closed else ''}")
+    found, hidden = vault.collections(*moment)
     for name, collection in found.items():
         try:
             count = sum(1 for _ in vault.records(collection))
             print(f"{name}: {count} records {'read, nothing is signed of them' if collection.until else 'proven'}")
         except Damaged as error:
             vault.wrong.append(str(error))
-    print(f"commit {moment[0]} of {len(vault.line)} read: {len(found)} collections, {closed} closed to this key")
+    print(f"commit {moment[0]} of {len(vault.line)} read: {len(found)} collections, {hidden} closed to this key")
 
 
 def note(text: str) -> None:

@@ -9,11 +9,12 @@ import base64
 import json
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pyrage
 
 from holdfast.connectors.sqlite import SqliteReader
+from holdfast.connectors.sqlite.reader import SqliteSnapshot
 from holdfast.core.align import Keyed
 from holdfast.core.canonical import row_digests, tagged
 from holdfast.core.fingerprint import bucket_digests, entries, fingerprint
@@ -110,7 +112,7 @@ def made() -> dict[str, Any]:
             vault = Vault(sites, founded.vault, now=lambda: next(moments))
             state = Path(name, "host" if number < len(CHANGES) else "another host")
             state.mkdir(exist_ok=True)
-            capture(vault, founded.writer, SqliteReader(source), state, lambda _: None)
+            capture(vault, founded.writer, Dated(source, next(moments)), state, lambda _: None)
         followed = Followed(founded, sites, source, moments)
         for is_whole, transactions in FOLLOWED:
             followed.commit(transactions, is_whole)
@@ -119,6 +121,20 @@ def made() -> dict[str, Any]:
 
 
 Rows = dict[bytes, pa.RecordBatch]
+
+
+class Dated(SqliteReader):
+    """A reader whose snapshots are of a time that is given."""
+
+    def __init__(self, path: Path, taken: datetime) -> None:
+        super().__init__(path)
+        self._taken = taken
+
+    @contextmanager
+    def snapshot(self, known: Mapping[str, Schema] = MappingProxyType({})) -> Iterator[SqliteSnapshot]:
+        with super().snapshot(known) as snapshot:
+            snapshot.taken = self._taken
+            yield snapshot
 
 
 @dataclass

@@ -16,6 +16,7 @@ from holdfast.errors import Damaged
 from holdfast.vault.coding import encode, time_text
 from holdfast.vault.merge import AT_COLUMN, KEY_COLUMN, OP_COLUMN, ORDER_COLUMN, TX_COLUMN
 from tests.reader.conftest import Kept, read
+from tests.reader.tailing import Tailing
 from tests.reader.test_reader import in_folder
 from tests.reader.test_vectors import reader
 from tests.vault import following
@@ -34,20 +35,25 @@ def kept(told: Following, tmp_path: Path) -> Kept:
 
 
 class InMemory(reader.Sites):  # type: ignore[misc]
-    """Sites without folders, for the laws."""
+    """Sites without folders, for the laws; `asked` are the names that were read."""
 
     def __init__(self, objects: dict[str, bytes]) -> None:
-        self.objects, self.faults = objects, dict[str, None]()
-        self.names = {Path("a"): {*objects}}
+        self.objects, self.asked = objects, set[str]()
+        super().__init__([Path("a")])
 
     def read_at(self, folder: Path, name: str) -> bytes:  # noqa: ARG002
+        self.asked.add(name)
         return self.objects[name]
 
+    def _list(self, folder: Path, prefix: str) -> Iterator[str]:  # noqa: ARG002
+        return (name for name in self.objects if name.startswith(prefix) and (prefix or not name.startswith("tails/")))
 
-def opened(shop: Following) -> Any:
+
+def opened(shop: Following | Tailing, pin: str = "", identity: str = "") -> Any:
     """The vault as the reader has it."""
     world = shop.world
-    return reader.Vault(InMemory(world.stores["a"].objects), world.custodian, world.id, "")  # type: ignore[attr-defined]
+    sites = InMemory(world.stores["a"].objects)  # type: ignore[attr-defined]
+    return reader.Vault(sites, identity or world.custodian, world.id, pin)
 
 
 def held(vault: Any, moment: tuple[int, Any]) -> Everything:

@@ -103,7 +103,7 @@ def test_the_names_are_those_of_the_code() -> None:
         text = (
             pattern.replace("<hash>", "ab" * 32).replace("<first two hex of hash>", "ab").replace("<epoch>", "0" * 32)
         )
-        text = text.replace("<stream>", "0" * 16).replace("<chain>", "0" * 16)
+        text = re.sub("<(stream|chain|tail)>", "0" * 16, text)
         text = re.sub(r"<\w+, (\d+) digits>", lambda match: "1".zfill(int(match[1])), text)
         name = parse_name(text)
         assert name is not None, text
@@ -144,6 +144,7 @@ def test_the_fields_of_the_trust_document_are_those_of_the_code() -> None:
         ("6. The trust document", "journal", trust.Journal),
         ("6. The trust document", "safe", trust.Safe),
         ("7.3 The commit", "follows", payloads.Link),
+        ("7.3 The commit", "rolls", payloads.Link),
         ("7.3 The commit", "parts", payloads.SealedPart),
         ("7.4 The part", "base", payloads.Place),
         ("7.4 The part", "segments", payloads.SegmentRef),
@@ -203,6 +204,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert list(told) == [CONTROL_MAX, size_limit(Kind.COMMIT), OBJECT_MAX, payloads.OBJECTS_MAX, LONG]
     assert size_limit(Kind.KEY) == size_limit(Kind.TRUST) == size_limit(Kind.EVENTS) == 2 * CONTROL_MAX
     assert f"{BUCKETS:,}" in section("3. Fingerprints")
+    assert f"at most {payloads.TAILS_MAX} " in rows("7.3 The commit")["tails"][0]
 
 
 def test_system_columns_and_derived_keys_are_those_of_the_code() -> None:
