@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import holdfast.operations as ops
 from holdfast.assemble import Project, Source, identity_from, load_project, moment_of, open_source, project_of
@@ -26,7 +26,7 @@ from holdfast.core.records import is_definition
 from holdfast.errors import Damaged, Refused, Usage
 from holdfast.host import memory_of
 from holdfast.operations.journal import read_journal, signing_key_of, tell
-from holdfast.vault.format import Gaps, Link
+from holdfast.vault.format import Gaps
 from holdfast.vault.keys import recipient_of
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class OpenVault:
         head = self.vault.head
         if head is None:
             return False
-        own = self._own_head()
+        own = memory_of(self.project.state).sent
         if own is not None and own.sha256 in {entry.signed.sha256 for entry in self.vault.log()}:
             return True
         holding = set(self.vault.log()[-1].sites)
@@ -105,8 +105,8 @@ class OpenVault:
 
     def remarks(self, at: At = None) -> list[str]:
         """What a reader of this state should know: its gaps, and what was found wrong and passed over while reading."""
-        parts = [each.part for each in self.state(at).collections.values()]
-        gaps = [f"gap: {gap}" for part in parts if isinstance(part.coverage, Gaps) for gap in part.coverage.gaps]
+        parts = [each.part.coverage for each in self.state(at).collections.values()]
+        gaps = [f"gap: {gap}" for coverage in parts if isinstance(coverage, Gaps) for gap in coverage.gaps]
         found = [
             f"{each.kind} at {each.site or 'every site'}: {each.name} ({each.detail})"
             for each in self.vault.findings
@@ -122,14 +122,14 @@ class OpenVault:
         """The journal, oldest first: sealed events only if the identity opens them."""
         return read_journal(self.vault)
 
-    def state(self, at: At = None) -> State:
-        """Everything at a time, a log number, before a transaction (`before-tx ID`), or now; Refused if none opens."""
-        if isinstance(at, str) and at.startswith(BEFORE_TX):
-            state = self.vault.state_before(at.removeprefix(BEFORE_TX))
-        elif isinstance(at, str) and _HASH.fullmatch(at):
-            state = self.vault.state(pin=self._pinned(at))
-        else:
-            state = self.vault.state(moment_of(at) if isinstance(at, str) else at)
+    def state(self, at: At = None, collections: Collection[str] = ()) -> State:
+        """Everything at a time, a log number, before a transaction (`before-tx ID`), or now; Refused if none opens.
+
+        With names only those collections, which is faster, unless the state lacks one of them.
+        """
+        state = self._state(at, collections)
+        if not set(collections) <= set(state.collections):
+            state = self._state(at, ())
         if not state.collections and state.closed:
             fact = "no key at hand opens" if self._identity is None else "the key at hand opens none of"
             raise Refused(
@@ -138,17 +138,24 @@ class OpenVault:
             )
         return state
 
+    def _state(self, at: At, names: Collection[str]) -> State:
+        if isinstance(at, str) and at.startswith(BEFORE_TX):
+            return self.vault.state_before(at.removeprefix(BEFORE_TX), collections=names)
+        if isinstance(at, str) and _HASH.fullmatch(at):
+            return self.vault.state(pin=self._pinned(at), collections=names)
+        return self.vault.state(moment_of(at) if isinstance(at, str) else at, collections=names)
+
     def view(self, collection: str, at: At = None, *, where: str | None = None) -> Records:
         """The records of a collection at a time: `where` is `column op value` joined by `and`."""
         from holdfast.core.where import parse_where
         from holdfast.views import Records
 
-        view = ops.restore.vault_views(self.vault, self.state(at), (collection,))[collection]
+        view = ops.restore.vault_views(self.vault, self.state(at, (collection,)), (collection,))[collection]
         return Records(view, parse_where(where) if where else None)
 
     def views(self, collections: Sequence[str] = (), at: At = None, *, where: str | None = None) -> dict[str, Records]:
         """The same for the collections named, or for all that hold business records, by name."""
-        return self._records(self.state(at), collections, where or None)
+        return self._records(self.state(at, collections), collections, where or None)
 
     def export(
         self, target: str | Path, choice: Choice, at: At = None, *, form: str = "", emit: Emit = lambda _: None
@@ -158,13 +165,14 @@ class OpenVault:
         Of *choice* the collections and the condition count. *form* is parquet, csv, jsonl or sqlite; default: by the
         target's ending. Raises Usage, Refused (something is at the target) or Unreachable (it can't be written).
         """
-        target, state = Path(target), self.state(at)
+        target, is_database = Path(target), ops.export.format_of(Path(target), form) == "sqlite"
+        state = self.state(at, () if is_database else choice.collections)
         records = self._records(state, choice.collections, choice.where)
         views: dict[str, View] = dict(records)
         notes: list[str] = []
         if state.closed and not choice.collections:
             notes.append(f"collections left out because no key at hand opens them: {len(state.closed)}")
-        if ops.export.format_of(target, form) == "sqlite":
+        if is_database:
             whole = ops.restore.vault_views(self.vault, state)
             place = _target(open_source(str(target), str(target), Path.cwd()))
             if ops.mapped.is_foreign(whole, place):
@@ -185,7 +193,7 @@ class OpenVault:
 
     def history(self, collection: str, key: str) -> tuple[Schema, list[Version]]:
         """Every version of one record, oldest first, and the schema that shows them all."""
-        self.state()
+        self.state(None, (collection,))
         return ops.history.history(self.vault, collection, key)
 
     def capture(self, source: str | None = None, emit: Emit = lambda _: None) -> Captured:
@@ -218,25 +226,22 @@ class OpenVault:
         return ops.reindex.reindex(self.vault, self.state(), self.project.writer_key(), self.project.state, emit)
 
     def status(self) -> Standing:
-        """How well the newest commit is kept, by names, receipts and the journal. Reads no data."""
+        """How well the newest commit is kept, by names, sizes, receipts and the journal. Reads no data."""
         memory, head = memory_of(self.project.state), self.vault.head
         at = head.clock if head else None
         silence = memory.silence(self.vault.now(), at)
-        problems = [each for each in (memory.problem, silence, memory.shortage(at)) if each]
-        if memory.own is not None and memory.own.sha256 not in self.vault.known():
-            problems.append(f"commit {memory.own.sequence}, which this host wrote, is at no site")
-        return ops.check.standing(
-            self.vault, self.project.config.policy, tuple(problems), seen=None if silence else memory.followed_at
+        standing = ops.check.standing(
+            self.vault,
+            self.project.config.policy,
+            tuple(each for each in (memory.problem, memory.unsafe, silence, memory.shortage(at)) if each),
+            seen=None if silence else memory.followed_at,
+            witnessed=(memory.sent,) if memory.sent else (),
         )
-
-    @property
-    def following(self) -> dict[str, Any] | None:
-        """The last word of this host's follower: position, lag, what the source keeps for it; None if there is none."""
-        return memory_of(self.project.state).following
+        return replace(standing, following=memory.following)
 
     def verify(self, emit: Emit = lambda _: None) -> Report:
         """Read every byte at every site; no key is needed. What was found goes into the journal if a key is at hand."""
-        own = self._own_head()
+        own = memory_of(self.project.state).sent
         return ops.check.check(self.vault, self._signing_key(), (own,) if own else (), emit)
 
     def heal(self, emit: Emit = lambda _: None) -> HealReport:
@@ -352,7 +357,7 @@ class OpenVault:
 
     def _pinned(self, text: str) -> str:
         """The one commit whose hash begins like this: history is then what leads to it, past any fork."""
-        found = [sha256 for sha256 in self.vault.known() if sha256.startswith(text)]
+        found = self.vault.seek(text)
         if len(found) != 1:
             raise Usage(f"{len(found)} commits have a hash that begins with {text}", hint='see "holdfast log"')
         return found[0]
@@ -370,10 +375,6 @@ class OpenVault:
         own = self.project.writer_key() if self.project.has_writer_key else None
         # What a key unknown to the vault signs would be a finding at every site for ever.
         return own if own is not None and own.keyid in self.vault.trusted.document.signers else None
-
-    def _own_head(self) -> Link | None:
-        """The commit that this host wrote last, by its own memory; None if it has none that can be read."""
-        return memory_of(self.project.state).own
 
     @contextmanager
     def _scratch(self) -> Iterator[SealedScratch]:

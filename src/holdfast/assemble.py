@@ -196,7 +196,7 @@ def _open_postgres(name: str, url: str, follower: str | None) -> Source:
         PostgresReader(url),
         writer,
         lambda: not writer.is_empty(),
-        PostgresChanges(url, follower),
+        PostgresChanges(url, follower) if follower else None,
         lambda: check(url, follower),
         lambda: scratch_database(url),
     )

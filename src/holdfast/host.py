@@ -30,6 +30,19 @@ class Memory:
         """When the follower last saw that nothing newer was at the source, or kept what was."""
         return datetime.fromisoformat(self.following["at"]) if self.following else None
 
+    @property
+    def sent(self) -> Link | None:
+        """The commit that this host wrote last, if a site took it."""
+        return None if self.unsafe else self.own
+
+    @property
+    def unsafe(self) -> str:
+        """That commits of this host wait for a site, in words; nothing if none does."""
+        waiting = int(self.following.get("waiting") or 0) if self.following else 0
+        if not waiting:
+            return ""
+        return f"no site took the newest commits: {waiting:,} bytes wait in the spool of this host, and are not safe"
+
     def silence(self, now: datetime, head_at: datetime | None) -> str:
         """That the follower went silent, in words; nothing if it did not, or a capture came after it."""
         at = self.followed_at

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.core.policy import Color
+from holdfast.core.policy import Color, Policy
 from holdfast.operations.check import Standing, check, mend, standing
 from holdfast.operations.journal import signing_key_of
 from holdfast.vault.findings import Problem
@@ -14,6 +14,7 @@ from holdfast.vault.format import Link
 from holdfast.vault.names import Kind
 from holdfast.vault.stores.memory import MemoryStore
 from tests.operations.shop import POLICY, DyingStore, Office, Shop, orders
+from tests.vault.tailed import DAY, NEXT, followed
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def test_damage_that_could_not_be_mended_stays_open(office: Office) -> None:
     assert head is not None
     name = next(name for name, _ in head.commit.objects if "objects" in name)
     for site in "ab":
-        office.objects(site)[name] = b"?"
+        office.objects(site)[name] = bytes(len(office.objects(site)[name]))  # the names and sizes tell nothing
     checked(office)
     assert not mend(office.vault(), office.writer, lambda _: None).is_whole
     assert stands(office).safety.color is not Color.GREEN
@@ -150,3 +151,29 @@ def test_a_check_without_a_key_writes_nothing(office: Office) -> None:
     checked(office)
     assert len(office.objects("a")) == len(before["a"]) + 1
     assert isinstance(office.sites["a"][1], MemoryStore)
+
+
+@pytest.mark.parametrize("site", ["a", "b"])
+def test_a_newest_commit_in_a_tail_needs_its_receipts_as_any_other(site: str) -> None:
+    """They lie in the tail's own journal: a site without one is not counted, though it lists every name."""
+    world = (tailed := followed()).world
+    assert standing(world.vault(), Policy(safe_sites=3, safe_owners=3)).safety.color is Color.GREEN
+    head = tailed.at[NEXT, 2]
+    sites = [each for each in world.sites if each.name != site]
+    tailed.commit(NEXT, head, receipts_of=sites)
+    found = standing(world.vault(), Policy(safe_sites=3, safe_owners=3))
+    assert found.safety.sites == tuple(each.name for each in sites)
+    assert found.safety.color is Color.AMBER
+
+
+def test_a_host_whose_newest_commit_was_rolled_up_is_not_set_back() -> None:
+    """It died before it noted its own rollup: that stands for the commit; one beyond it is at no site."""
+    tailed = followed()
+    own = tailed.at[DAY, 2].link
+    beyond = Link(own.stream, own.sequence + 1, "ab" * 32)
+    for witnessed, reasons in (
+        (own, ()),
+        (beyond, ("vault: rolled back (commit 3, which this host wrote, is at no site)",)),
+    ):
+        found = standing(tailed.world.vault(), POLICY, witnessed=(witnessed,))
+        assert found.safety.reasons == reasons

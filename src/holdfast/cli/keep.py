@@ -64,20 +64,15 @@ def status(config: Config = Path(CONFIG_NAME), identity: Identity = "", as_json:
     """
     output = Output(as_json=as_json)
     vault = opened(config, identity)
-    standing, following = vault.status(), vault.following
+    standing = vault.status()
     now = datetime.now(UTC)
-    lines = [*_status_lines(standing, now), *_following_lines(following)]
-    output.facts(_status_facts(standing, now) | {"following": following}, *lines)
+    lines = [*_status_lines(standing, now), *_following_lines(standing.following)]
+    output.facts(_status_facts(standing, now) | {"following": standing.following}, *lines)
     if not as_json:
         rows = [
-            (
-                each.report.site,
-                each.report.owner,
-                _site_state(each.report, standing.head),
-                each.grade or "-",
-                amount(each.report.objects),
-            )
+            (site.site, site.owner, _site_state(site, standing.head), each.grade or "-", amount(site.objects))
             for each in standing.sites
+            for site in (each.report,)
         ]
         output.table(("site", "owner", "holds", "receipt", "objects"), rows, right=(4,))
     return {Color.GREEN: 0, Color.AMBER: GAPS, Color.RED: DAMAGED}[standing.safety.color]
@@ -106,21 +101,26 @@ def log(
             counts = {"records": done.records, "new": done.new, "changed": done.changed, "gone": done.gone}
         if done and done.broke:
             counts["broke"] = done.broke
-        facts = {"number": entry.number, "at": entry.signed.clock, "stream": entry.signed.commit.stream}
-        facts |= {
-            "sequence": entry.signed.commit.sequence,
-            "sha256": entry.signed.sha256,
-            "sites": entry.sites,
-            **counts,
-        }
+        commit = entry.signed.commit
+        facts = {"number": entry.number, "is_final": entry.is_final, "at": entry.signed.clock}
+        facts |= {"stream": commit.stream, "sequence": commit.sequence, "sha256": entry.signed.sha256}
+        facts |= {"sites": entry.sites, **counts}
         if as_json:
             output.facts(facts)
         changed = f"+{amount(done.new)} ~{amount(done.changed)} -{amount(done.gone)}" if done else "closed"
         rows.append(
-            (f"#{entry.number}", moment(entry.signed.clock), entry.signed.sha256[:12], changed, ", ".join(entry.sites))
+            (
+                f"{'#' if entry.is_final else '~'}{entry.number}",
+                moment(entry.signed.clock),
+                entry.signed.sha256[:12],
+                changed,
+                ", ".join(entry.sites),
+            )
         )
     if not as_json:
         output.table(("no", "time", "commit", "records", "sites"), rows)
+        if not all(entry.is_final for entry in entries):
+            output.note("~ is not rolled up yet, and its number will change: ask for it by its time or its commit")
 
 
 def verify(
@@ -329,6 +329,7 @@ def _report_facts(report: Any) -> dict[str, Any]:
         "head": report.head.sha256 if report.head else None,
         "sites": [
             {"site": each.site, "owner": each.owner, "objects": each.objects, "bytes": each.bytes,
+             "rolled_up": {"objects": each.rolled_objects, "bytes": each.rolled_bytes},
              "quarantined": each.quarantined, "holds": each.holds.sequence if each.holds else None,
              "findings": [_finding(finding) for finding in each.findings]}
             for each in report.sites
@@ -345,6 +346,8 @@ def _report_lines(report: Any) -> list[str]:
         lines.append(
             f"{each.site} ({each.owner}): {plural(each.objects, 'object')}, {bytes_text(each.bytes)}: {verdict}"
         )
+        if each.rolled_objects:
+            lines.append(f"  rolled up: {plural(each.rolled_objects, 'object')}, {bytes_text(each.rolled_bytes)}")
         lines += _named([*bad, *(finding for finding in each.findings if finding.kind.is_note)])
     if report.findings:
         lines.append("the vault as a whole:")

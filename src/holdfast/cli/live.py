@@ -106,6 +106,8 @@ def _lines(step: Followed) -> list[str]:
     short = [f"  note: {step.kept.shortage}"] if step.kept and step.kept.shortage else []
     if step.kind == "idle":
         return []
+    if step.kind == "rolled up":
+        return [f"#{step.commit} {moment(step.at)} rolled up what was kept since"]
     if step.kind == "snapshot":
         why = f" ({step.why})" if step.why else ""
         return [f"#{step.commit} {moment(step.at)} snapshot{why}, at {step.position}"]

@@ -194,6 +194,6 @@ def _show_collections(output: Output, vault: OpenVault, at: str) -> None:
     ]
     output.table(("collection", "records", "key", "fingerprint"), rows, right=(1,))
     if state.until is None:
-        output.note(f"as of {moment(state.signed.clock)} (#{state.number})")
+        output.note(f"as of {moment(state.taken)} (#{state.number})")
     else:
         output.note(f"as of an instant within #{state.number}: what changed in it is signed only as of its end")

@@ -173,22 +173,7 @@ def _deed_lines(done: RestoreDone) -> list[str]:
         lines += [f"  not brought back: {text}" for text in done.created.not_covered]
         if done.mapping is not None and done.created.dangling:
             lines.append(f"  references that lead to no record: {amount(done.created.dangling)}")
-    equal = sum(proof.is_equal for proof in done.proofs)
-    if equal == len(done.proofs) == 1:
-        lines.append("proven: the collection has the fingerprint that the commit signed")
-    elif equal == len(done.proofs):
-        lines.append(f"proven: all {plural(equal, 'collection')} have the fingerprints that the commit signed")
-    else:
-        lines.append(f"{equal} of {len(done.proofs)} collections have the fingerprints that the commit signed")
-    for proof in done.proofs:
-        if proof.tally is not None and not proof.is_equal:
-            tally = proof.tally
-            is_back = proof.is_whole or (is_definition(proof.name) and not tally.missing)
-            verdict = "all records are back" if is_back else "NOT AS IT WAS"
-            lines.append(
-                f"  {proof.name}: {verdict}: {amount(tally.added)} newer kept, {amount(tally.missing)} missing, "
-                f"{amount(tally.changed)} changed"
-            )
+    lines += restored_lines(done.proofs)
     return lines
 
 

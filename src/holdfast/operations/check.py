@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from holdfast.core.events import CaptureDone, Event, Healed, Progress, Verified, last_by_kind, receipts_of
 from holdfast.core.policy import Color, Policy, Safety, safety
@@ -13,7 +14,8 @@ from holdfast.vault.chain import Signed
 from holdfast.vault.findings import Problem
 from holdfast.vault.format import Link
 from holdfast.vault.heal import HealReport, heal
-from holdfast.vault.scan import scan
+from holdfast.vault.receipts import read_receipts
+from holdfast.vault.scan import survey
 from holdfast.vault.signing import SigningKey
 from holdfast.vault.sites import Progress as Step
 from holdfast.vault.vault import Vault
@@ -36,7 +38,8 @@ class SiteStanding:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The state of protection now. `last` holds the latest event of each kind that this identity can read.
+    """The state of protection now. `last` holds the latest event of each kind that this identity can read; `following`
+    the last word of this host's follower: position, lag, what the source keeps for it.
 
     `color` is green only if enough sites of enough owners have receipts for the newest commit, list all of it now, and
     nothing is wrong that the names or the last verification tell.
@@ -50,6 +53,7 @@ class Standing:
     sites: tuple[SiteStanding, ...]
     report: Report
     last: dict[str, Event]
+    following: dict[str, Any] | None = None
 
 
 def check(vault: Vault, key: SigningKey | None, witnessed: tuple[Link, ...], emit: Emit) -> Report:
@@ -90,13 +94,23 @@ def mend(vault: Vault, key: SigningKey | None, emit: Emit) -> HealReport:
     return report
 
 
-def standing(vault: Vault, policy: Policy, problems: tuple[str, ...] = (), *, seen: datetime | None = None) -> Standing:
-    """Judge the vault by the names at every site and by the journal. `problems` are the host's own findings, `seen`
-    when it last saw that the source held nothing newer.
+def standing(
+    vault: Vault,
+    policy: Policy,
+    problems: tuple[str, ...] = (),
+    *,
+    seen: datetime | None = None,
+    witnessed: tuple[Link, ...] = (),
+) -> Standing:
+    """Judge the vault by the names and sizes at every site, and by what the vault read: commits and the journal.
+
+    `problems` are the host's own findings, `seen` when it last saw that the source held nothing newer, `witnessed` the
+    commits that it knows to exist.
     """
-    report = judge(scan(vault.sites, vault.trusted, deep=False, emit=lambda _: None), now=vault.now())
+    inventory = survey(vault)
+    report = judge(inventory, now=vault.now(), witnessed=witnessed)
     events = read_journal(vault)
-    receipts = tuple(given(receipt) for receipt in vault.receipts())
+    receipts = tuple(given(each) for each in read_receipts(inventory.events.values(), vault.trusted.document))
     head = vault.head
     held = receipts_of(receipts, commit_ref(head.link)) if head else ()
     whole = {site.site for site in report.sites if head and site.holds == head.link}

@@ -44,7 +44,9 @@ def history(vault: Vault, collection: str, key: str) -> tuple[Schema, list[Versi
     two captures was never seen; of a source that was followed, every version was. Raises Usage if no commit knows the
     collection.
     """
-    entries = [(entry, opened) for entry in vault.log() if (opened := vault.parts(entry.signed).get(collection))]
+    entries = [
+        (entry, opened) for entry in vault.log() if (opened := vault.parts(entry.signed, (collection,)).get(collection))
+    ]
     if not entries:
         raise Usage(f"the vault holds no collection {collection!r}", hint='list them with "holdfast show"')
     schema = entries[-1][1].part.schema
