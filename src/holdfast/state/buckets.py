@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 
-from holdfast.state.packing import DIGEST, edited
+from holdfast.state.packing import DIGEST, edited, split
 from holdfast.state.runfile import StoredBucket
 
 __all__ = ["changed", "content_of", "net"]
@@ -26,11 +26,15 @@ def net(edits: Sequence[StoredBucket]) -> tuple[bytes, bytes]:
     """What several edits in a row remove and add in all: what one adds and a later one removes cancels."""
     if len(edits) <= 1:
         return (edits[0].removed, edits[0].added) if edits else (b"", b"")
-    balance = Counter(each for edit in edits for each in _split(edit.added))
-    balance.subtract(each for edit in edits for each in _split(edit.removed))
+    added = split(b"".join([edit.added for edit in edits]))
+    removed = split(b"".join([edit.removed for edit in edits]))
+    if set(added).isdisjoint(removed):
+        return b"".join(sorted(removed)), b"".join(sorted(added))
+    balance = Counter(added)
+    balance.subtract(removed)
     turned = sorted(balance.items())
-    removed = b"".join([each * -count for each, count in turned if count < 0])
-    return removed, b"".join([each * count for each, count in turned if count > 0])
+    gone = b"".join([each * -count for each, count in turned if count < 0])
+    return gone, b"".join([each * count for each, count in turned if count > 0])
 
 
 def changed(content: bytes, removed: bytes, added: bytes) -> bytes:
@@ -38,7 +42,7 @@ def changed(content: bytes, removed: bytes, added: bytes) -> bytes:
     if len(removed) + len(added) > _FEW * DIGEST:
         return edited(content, removed, added)
     pieces, start = [], 0
-    for digest in _split(removed):
+    for digest in split(removed):
         at = _place(content, digest, start)
         if content[at : at + DIGEST] != digest:
             return edited(content, removed, added)
@@ -46,7 +50,7 @@ def changed(content: bytes, removed: bytes, added: bytes) -> bytes:
         start = at + DIGEST
     content = b"".join([*pieces, content[start:]]) if pieces else content
     pieces, start = [], 0
-    for digest in _split(added):
+    for digest in split(added):
         at = _place(content, digest, start)
         pieces += [content[start:at], digest]
         start = at
@@ -59,7 +63,3 @@ def _place(content: bytes, digest: bytes, start: int) -> int:
     return DIGEST * bisect_left(
         rows, digest, start // DIGEST, key=lambda row: content[row * DIGEST : (row + 1) * DIGEST]
     )
-
-
-def _split(packed: bytes) -> list[bytes]:
-    return [packed[at : at + DIGEST] for at in range(0, len(packed), DIGEST)]

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from struct import Struct
 
 from holdfast.state.layers import EMPTY_BUCKET, Layers
-from holdfast.state.packing import DIGEST
+from holdfast.state.packing import DIGEST, split
 from holdfast.state.runfile import Run
 
 __all__ = ["BucketDigests"]
-
-_DIGEST = Struct(f"{DIGEST}s")
 
 
 class BucketDigests:
@@ -25,7 +22,7 @@ class BucketDigests:
         packed = self._held.get(name)
         if packed is None:
             packed = self._held[name] = bytearray(b"".join(Layers(name, runs).bucket_digests()))
-        return [digest for (digest,) in _DIGEST.iter_unpack(packed)]
+        return split(bytes(packed))
 
     def add(self, run: Run) -> None:
         """A run was put on top of the current ones."""

@@ -15,7 +15,7 @@ from itertools import accumulate, pairwise
 import pyarrow as pa
 
 from holdfast.core.canonical import slices
-from holdfast.state.packing import DIGEST, pack_keys, unpack_keys
+from holdfast.state.packing import DIGEST, pack_keys, split, unpack_keys
 
 __all__ = ["Changes", "edited_group", "packed_edit", "unpacked_edit"]
 
@@ -58,13 +58,14 @@ def edited_group(keys: bytes, digests: bytes, changes: Changes) -> tuple[bytes, 
         return _edited_one_by_one(slices(unpack_keys(keys, rows)), digests, changes)
     before, start = keys[_WIDTH.size :], keys[: _WIDTH.size]
     body, found = bytearray(before), bytearray(digests)
+    known = split(before, width)
     # From the end, so that the places of what comes before stay as they were.
     for key in sorted(changes, reverse=True):
-        at = bisect_left(range(rows), key, key=lambda row: before[row * width : (row + 1) * width])
+        at = bisect_left(known, key)
         digest = changes[key]
         here = slice(at * width, (at + 1) * width)
         place = slice(at * DIGEST, (at + 1) * DIGEST)
-        if at == rows or before[here] != key:
+        if at == rows or known[at] != key:
             here, place = slice(here.start, here.start), slice(place.start, place.start)
         body[here] = key if digest is not None else b""
         found[place] = digest or b""

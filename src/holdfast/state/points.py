@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from holdfast.core.fingerprint import BUCKETS
@@ -14,15 +14,21 @@ __all__ = ["buckets_at", "groups_at", "heads_at", "heads_beyond", "neighbours"]
 _AT_ONCE = 64
 _MARKS = {1: "?", _AT_ONCE: ",".join("?" * _AT_ONCE)}
 _BOUNDS = {1: "(?)", _AT_ONCE: ",".join(["(?)"] * _AT_ONCE)}
-_BUCKETS_AT = (
+
+
+def _at(query: str) -> dict[int, str]:
+    return {count: query.format(marks) for count, marks in _MARKS.items()}
+
+
+_BUCKETS_AT = _at(
     "SELECT id - ?, whole, digest, CAST(removed AS BLOB), CAST(added AS BLOB) FROM buckets WHERE id IN ({}) ORDER BY id"
 )
-_GROUPS_AT = (
+_GROUPS_AT = _at(
     "SELECT first_key, kind, rows, seal, sum, coalesce(CAST(keys AS BLOB), x''), coalesce(CAST(digests AS BLOB), x'')"
     " FROM groups LEFT JOIN payloads ON id = payload WHERE collection = ? AND first_key IN ({})"
 )
 _HEADS = "SELECT first_key, rows, seal FROM groups WHERE collection = ? AND first_key"
-_HEADS_AT = f"{_HEADS} IN ({{}})"
+_HEADS_AT = _at(f"{_HEADS} IN ({{}})")
 _BEFORE = (
     "WITH wanted(bound) AS (VALUES {}) SELECT bound, (SELECT first_key FROM groups WHERE collection = {}"
     " AND first_key <= bound AND rows > 0 ORDER BY first_key DESC LIMIT 1) FROM wanted"
@@ -36,20 +42,19 @@ def buckets_at(run: Run, name: str, numbers: Sequence[int]) -> dict[int, StoredB
     first = run.number(name) * BUCKETS
     found: dict[int, StoredBucket] = {}
     for some in _padded([first + number for number in numbers]):
-        for number, whole, *facts in run.select(_BUCKETS_AT.format(_MARKS[len(some)]), (first, *some)):
-            found[number] = StoredBucket(bool(whole), *facts)
+        for number, whole, digest, removed, added in run.select_all(_BUCKETS_AT[len(some)], (first, *some)):
+            found[number] = StoredBucket(bool(whole), digest, removed, added)
     return found
 
 
 def groups_at(run: Run, name: str, first_keys: Sequence[bytes]) -> dict[bytes, StoredGroup]:
     """Those of the groups that the run speaks of, by first key."""
-    rows = _rows_at(run, _GROUPS_AT, name, first_keys)
-    return {first_key: StoredGroup(*facts) for first_key, *facts in rows}
+    return {row[0]: StoredGroup._make(row[1:]) for row in _rows_at(run, _GROUPS_AT, name, first_keys)}
 
 
 def heads_at(run: Run, name: str, first_keys: Sequence[bytes]) -> dict[bytes, GroupHead]:
     """Those of the heads that the run speaks of, by first key; 0 rows: gone. No payload is read."""
-    return {row[0]: GroupHead(*row) for row in _rows_at(run, _HEADS_AT, name, first_keys)}
+    return {row[0]: GroupHead._make(row) for row in _rows_at(run, _HEADS_AT, name, first_keys)}
 
 
 def heads_beyond(run: Run, name: str, first_key: bytes, *, after: bool) -> Iterator[GroupHead]:
@@ -64,13 +69,13 @@ def neighbours(run: Run, name: str, bounds: Sequence[bytes], *, after: bool) -> 
     found: dict[bytes, bytes | None] = {}
     for some in _padded(bounds):
         query = (_AFTER if after else _BEFORE).format(_BOUNDS[len(some)], run.number(name))
-        found.update(run.select(query, some))
+        found.update(run.select_all(query, some))
     return found
 
 
-def _rows_at(run: Run, query: str, name: str, first_keys: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
+def _rows_at(run: Run, query: Mapping[int, str], name: str, first_keys: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
     for some in _padded(first_keys):
-        yield from run.select(query.format(_MARKS[len(some)]), (run.number(name), *some))
+        yield from run.select_all(query[len(some)], (run.number(name), *some))
 
 
 def _padded(places: Sequence[_Place]) -> Iterator[Sequence[_Place]]:

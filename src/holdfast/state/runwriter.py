@@ -79,7 +79,8 @@ class RunWriter:
         """
         assert collection not in self._replaced, "a replaced collection has no groups to edit"
         first_key = was.first_key
-        keys, digests = edited_group(pack_keys(was.keys), pack_digests(was.digests), changes)
+        before = was.packed or (pack_keys(was.keys), pack_digests(was.digests))
+        keys, digests = edited_group(*before, changes)
         rows = len(digests) // DIGEST
         stored = StoredGroup(WHOLE, rows, b"", group_sum(first_key, b"", keys, digests), keys, digests)
         edit_keys, edit_digests = packed_edit(changes)
