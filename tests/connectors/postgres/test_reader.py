@@ -311,6 +311,16 @@ def test_a_snapshot_is_one_moment_whatever_is_written_meanwhile(postgres: Databa
         assert "c" not in snapshot.names
 
 
+def test_a_snapshot_is_dated_by_the_servers_clock(postgres: Database) -> None:
+    """As its changes are: after all that it holds was committed, and before all that is written later."""
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        asked = "SELECT clock_timestamp()"
+        ((before,),) = connection.execute(asked).fetchall()
+        with PostgresReader(postgres.url).snapshot() as snapshot:
+            ((after,),) = connection.execute(asked).fetchall()
+            assert before < snapshot.taken < after
+
+
 def test_who_wants_to_truncate_a_table_that_is_being_read_waits(postgres: Database) -> None:
     """TRUNCATE would empty a table under an older snapshot. It waits until that is closed, and holds up no reading."""
     postgres.run("CREATE TABLE t (at date)", "INSERT INTO t VALUES ('2026-03-01')")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 from psycopg import errors
@@ -22,6 +23,7 @@ _BEGIN = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _SHORT_WAIT = "SET LOCAL lock_timeout = '500ms'"
 _ATTEMPTS = 3
 _TABLES_AT_ONCE = 500
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Lanes:
@@ -74,13 +76,16 @@ class Lanes:
 
 
 class Held:
-    """The connection that holds the moment: what the catalog says then, the exported name, and where the log stood."""
+    """The connection that holds the moment: what the catalog says then, the exported name, where the log stood, and
+    the time by the server's clock, which also dates the changes that are told later.
+    """
 
-    def __init__(self, connection: Connection, catalog: Catalog, export: str, lsn: str) -> None:
+    def __init__(self, connection: Connection, export: str, lsn: str, taken: datetime) -> None:
         self.connection = connection
-        self.catalog = catalog
         self.export = export
         self.lsn = lsn
+        self.taken = taken
+        self.catalog = load_catalog(connection)
 
 
 def hold(url: str, on: str = "") -> Held:
@@ -148,8 +153,10 @@ def _joined(connection: Connection, on: str, url: str) -> Held | None:
 
 
 def _exported(connection: Connection, lsn: str) -> Held:
-    ((export,),) = connection.execute("SELECT pg_export_snapshot()").fetchall()
-    return Held(connection, load_catalog(connection), str(export), lsn)
+    ((export, microseconds),) = connection.execute(
+        "SELECT pg_export_snapshot(), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+    ).fetchall()
+    return Held(connection, str(export), lsn, _EPOCH + timedelta(microseconds=int(microseconds)))
 
 
 def _readable(catalog: Catalog) -> list[Table]:

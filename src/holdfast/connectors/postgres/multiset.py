@@ -141,7 +141,7 @@ class MultisetTable:
 
     def _stage_keys(self, keys: pa.Array) -> None:
         self._connection.execute(f"TRUNCATE {self._keys}".encode())
-        lines = as_csv(split(keys), _KEY_COLUMNS, pa.array(range(len(keys)), pa.int32()))
+        lines = as_text(split(keys), _KEY_COLUMNS, pa.array(range(len(keys)), pa.int32()))
         copy_in(self._connection, self._keys, ["digest", "occurrence", ORDINAL], [lines])
 
 

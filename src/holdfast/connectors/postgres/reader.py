@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import cached_property
 from types import MappingProxyType
 
@@ -73,7 +72,7 @@ class PostgresSnapshot(Views):
 
     def __init__(self, url: str, held: Held, lanes: Lanes, known: Mapping[str, Schema]) -> None:
         super().__init__(shown(url))
-        self.taken = datetime.now(UTC)
+        self.taken = held.taken
         self.lsn = held.lsn
         self.export = held.export
         self.catalog: Catalog = held.catalog

@@ -14,6 +14,7 @@ from holdfast.connectors.postgres.connection import Connection, quoted, translat
 from holdfast.connectors.postgres.copying import copied, copy_sql, selected
 from holdfast.connectors.postgres.lanes import Lanes
 from holdfast.connectors.postgres.proof import Proof
+from holdfast.connectors.postgres.pump import NoPump
 from holdfast.connectors.postgres.values import Misfit, decode, decode_mixed
 from holdfast.core.ports import Misread
 from holdfast.core.records import MIXED, Collection, Schema

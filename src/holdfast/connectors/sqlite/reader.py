@@ -75,13 +75,13 @@ class SqliteSnapshot(Views):
         super().__init__(str(session.path))
         self._session = session
         self._known = known
-        self.taken = datetime.now(UTC)
         session.run("BEGIN")
         # A deferred transaction holds nothing until its first read: this is the moment of the snapshot.
         version, pages, size = session.rows(
             "SELECT schema_version, page_count, page_size "
             "FROM pragma_schema_version, pragma_page_count, pragma_page_size"
         )[0]
+        self.taken = datetime.now(UTC)
         self._catalog = load_catalog(session)
         changed = datetime.fromtimestamp(max(_changed(session.path)), UTC)
         self.position = f"schema version {version}, {pages} pages of {size} bytes, changed {changed.isoformat()}"
