@@ -110,7 +110,8 @@ class House:
 
     def prove(self, *names: str) -> None:
         """Vault and database are equal record by record, and every byte at every site is sound."""
-        assert self.differing(*names) == []
+        differing = self.differing(*names)
+        assert not differing, differing
         report = self.open().verify()
         assert report.is_sound, report.all_findings
 

@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from holdfast.connectors.postgres.follower import parse_position
+from holdfast.connectors.postgres.slot import lsn_number
+from holdfast.host import memory_of
 from tests.journeys.follower import House
 from tests.postgres_server import Server, eventually, program
 
@@ -189,8 +192,11 @@ def test_stopped_in_order_and_started_again_a_follower_goes_on(shop: House) -> N
 
 
 def test_a_site_that_goes_away_and_comes_back_misses_nothing(shop: House) -> None:
-    """One site away: the other takes all; both away: the follower waits; back again they are brought up to date."""
+    """One site away: the other takes all; both away: commits wait in the spool, and status says that they are not safe;
+    back again the sites are brought up to date.
+    """
     sites = [shop.folder / "site-me", shop.folder / "site-ana"]
+    slot = shop.slot
     away = [site.with_suffix(".away") for site in sites]
     with shop.at_work():
         sites[0].rename(away[0])
@@ -198,8 +204,16 @@ def test_a_site_that_goes_away_and_comes_back_misses_nothing(shop: House) -> Non
         shop.safe()
         sites[1].rename(away[1])
         shop.database.run("UPDATE counters SET n = n + 1")
-        eventually(lambda: shop.steps[-1].kind == "waiting", "the follower waits")
+        eventually(lambda: shop.steps[-1].waiting, "the spool takes what no site does")
+        shop.database.run("UPDATE counters SET n = n + 1")
+        shop.safe()
+        assert "not safe" in memory_of(shop.folder / ".holdfast").unsafe
+        told, said = [step for step in shop.steps if step.kind == "changes"][-1], len(shop.steps)
+        eventually(lambda: len(shop.steps) > said + 3, "the follower has spoken to the server since")
+        query = f"SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = '{slot}'"
+        assert lsn_number(shop.database.value(query)) < parse_position(told.position).lsn, "the server keeps it too"
         away[1].rename(sites[1])
+        eventually(lambda: not shop.steps[-1].waiting, "the site has what the spool had")
         shop.safe()
         away[0].rename(sites[0])
         shop.database.run("UPDATE counters SET n = n + 1")

@@ -77,11 +77,12 @@ class Shop:
     misleads: dict[str, int] = field(default_factory=dict)
     loses: tuple[str, int] | None = None
     recovered: int = 0
+    now: datetime = START
 
     @contextmanager
     def snapshot(self, known: Mapping[str, Schema] = MappingProxyType({})) -> Iterator[Snapshot]:
         misled = {name: (at, Misread(f"{name}: odd text")) for name, at in self.misleads.items() if name in known}
-        yield ShopSnapshot(dict(self.tables), {**self.fails, **misled})
+        yield ShopSnapshot(dict(self.tables), {**self.fails, **misled}, self.now)
 
     def recover(self) -> None:
         self.recovered += 1
@@ -107,10 +108,11 @@ class ShopSnapshot:
     """The shop at one moment."""
 
     position = "now"
-    taken = START
 
-    def __init__(self, tables: Mapping[str, Table], fails: Mapping[str, tuple[int, Exception]]) -> None:
-        self._tables, self._fails = tables, fails
+    def __init__(
+        self, tables: Mapping[str, Table], fails: Mapping[str, tuple[int, Exception]], taken: datetime
+    ) -> None:
+        self._tables, self._fails, self.taken = tables, fails, taken
         self.names = tuple(sorted(tables))
 
     def collection(self, name: str) -> Collection:
@@ -166,6 +168,7 @@ class Office:
     def capture(self) -> Captured:
         """A capture, as a new process does it: without a key that decrypts."""
         self.now += timedelta(minutes=1)
+        self.shop.now = self.now
         vault = Vault(self._sites, self.id, now=lambda: self.now)
         return capture(vault, self.writer, self.shop, self.folder, lambda _: None)
 

@@ -61,6 +61,7 @@ def capture(vault: Vault, key: SigningKey, reader: Reader, state: Path, emit: Em
 
         known = {each.name: each.schema for each in index.collections()} if hand.is_at_head else {}
         written = _at_most_twice(snapshot, known, hand.notes)
+        index.compact()
     return Captured(written.event, written.outcomes, written.held, written.failed, tuple(hand.notes))
 
 

@@ -9,25 +9,28 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from holdfast.core.events import CaptureDone, CommitRef
-from holdfast.errors import HoldfastError, Refused, Unreachable
-from holdfast.operations.take import CollectionCapture, Taken
+from holdfast.errors import Damaged, HoldfastError, Refused, Unreachable
+from holdfast.operations.take import EPOCH, CollectionCapture, Taken
 from holdfast.state.index import Index
-from holdfast.state.remembered import PendingRun, StreamState
+from holdfast.state.outgoing import Outgoing
+from holdfast.state.remembered import CollectionState, PendingRun, StreamState
 from holdfast.state.runwriter import RunWriter
 from holdfast.vault.findings import Problem
 from holdfast.vault.format import Link, Place
-from holdfast.vault.heal import heal
+from holdfast.vault.heal import catch_up
+from holdfast.vault.keys import epoch_id
+from holdfast.vault.receipts import Grade, receipt_event
 from holdfast.vault.signing import SigningKey
 from holdfast.vault.upload import Upload
 from holdfast.vault.vault import Vault
-from holdfast.vault.writer import Draft, Prepared, VaultWriter
+from holdfast.vault.writer import Appended, Chain, Draft, Prepared, VaultWriter
 
-__all__ = ["Hand", "Work", "Written"]
+__all__ = ["Hand", "Next", "Work", "Written"]
 
 _PENDING = "pending commit"
 _CHAIN = "journal chain"
@@ -50,31 +53,52 @@ class Written:
     outcomes: tuple[CollectionCapture, ...]
     held: tuple[str, ...]
     failed: Mapping[str, HoldfastError]
+    link: Link
+    objects: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Next:
-    """Where the next commit goes: its stream, its predecessor, and whether the index still tells the truth."""
+class Next:
+    """Where the next commit goes: its stream, its predecessor, and whether the index still tells the truth.
+
+    `in_tail` says that the stream is a tail, `tails` which may begin after this commit, `rolls` what it stands for.
+    """
 
     stream: str
     sequence: int
     after: Link | None
-    is_known: bool
+    is_known: bool = True
+    in_tail: bool = False
+    tails: tuple[str, ...] = ()
+    rolls: Link | None = None
+
+    @property
+    def tail(self) -> str:
+        """The tail it lies in, if any."""
+        return self.stream if self.in_tail else ""
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it may wait in the spool: a snapshot of everything may not."""
+        return self.in_tail or self.rolls is not None
 
 
 class Hand:
     """This host's hand on its stream: call `settle_earlier` first. The index's lock is the stream's lock.
 
-    Raises Refused if the key is none of the vault's writers.
+    With a spool, which is the vault's too, small commits need no site for now. Raises Refused if the key is none of the
+    vault's writers.
     """
 
-    def __init__(self, vault: Vault, key: SigningKey, index: Index) -> None:
+    def __init__(self, vault: Vault, key: SigningKey, index: Index, spool: Outgoing | None = None) -> None:
         if key.keyid not in vault.trusted.document.roles.writer.keys:
             raise Refused("this host's key is no writer of the vault", hint="use the writer.key that init made for it")
         self.vault = vault
         self.index = index
+        self.spool = spool
         self._writer = VaultWriter(vault, key)
         self._is_spent = False
+        self._chains: dict[str, Link] = {}  # the end of the journal's chain in a tail
         self.notes: list[str] = []
 
     def settle_earlier(self) -> None:
@@ -92,37 +116,57 @@ class Hand:
         self,
         work: Callable[[RunWriter, Upload, Place, bool], Work],
         *,
+        to: Next | None = None,
         whole: bool = True,
         signed: Callable[[str, str], None] = lambda _sha256, _position: None,
         broke: str = "",
     ) -> Written:
-        """Make a commit of what `work` gives, at every site that answers.
+        """Make a commit of what `work` gives, at every site that answers; it goes *to* its place, or to `next`.
 
         `work` gets the index's new run, a way to the sites, the commit's place, and whether the index is stale. Before
         any site sees the commit `signed` gets its hash and position. `broke` goes on record with it. What `work` raises
         leaves no trace but objects that no commit names. Raises Unreachable if every site fails: safe to run again.
+        Call `index.compact` when all is told: it takes its time, and nobody is to wait for it.
         """
         began = time.monotonic()
-        place = self._next()
+        place = to or self.next()
+        was_empty = self.spool is None or self.spool.is_empty
         with self.index.begin() as run:
-            with self._writer.upload() as upload:
+            with self._writer.upload(place.tail, spooled=place.is_small) as upload:
                 taken, position = work(run, upload, Place(place.stream, place.sequence), not place.is_known)
             parts = [(each.recipient, each.part) for each in taken]
-            prepared = self._writer.sign(Draft(place.stream, place.after, parts, whole=whole), upload)
+            draft = Draft(
+                place.stream, place.after, parts, whole, in_tail=place.in_tail, tails=place.tails, rolls=place.rolls
+            )
+            prepared = self._writer.sign(draft, upload)
             signed(prepared.signed.sha256, position)
             pending = self._make_pending(run, prepared, taken)
-        appended = self._writer.append(prepared)
+        appended = self._writer.append(prepared, spooled=place.is_small)
         self.index.settle(pending, applied=True)
         self._is_spent = False
         stored = sum(upload.objects.values()) + len(prepared.data)
         event = _event(prepared, taken, position, stored, time.monotonic() - began)
         event = replace(event, gaps=self._standing_gaps(taken), broke=broke)
-        self._tell(appended.receipts(event.at), event)
-        self.index.compact()
+        told = self._tell(appended.receipts(event.at), [event], place)
+        if self.spool is not None and was_empty and appended.held and told.held:
+            self.spool.clear()
         # Where the upload failed already, what the append met is only its consequence.
         failed = {**appended.failed, **upload.failed}
         outcomes, held = tuple(each.outcome for each in taken), tuple(site.name for site in appended.held)
-        return Written(event, self.vault.count, outcomes, held, failed)
+        link, objects = prepared.signed.link, len(prepared.signed.commit.objects)
+        return Written(event, self.vault.count, outcomes, held, failed, link, objects)
+
+    def known(self, name: str) -> tuple[CollectionState, str]:
+        """A collection as the index knows it, and the recipient of its epoch. Raises Damaged if it does not."""
+        state, recipient = self.index.collection(name), self.index.recall(EPOCH + name)
+        if state is None or recipient is None or epoch_id(recipient) not in self.vault.epochs():
+            raise Damaged(f"{name}: this host's index does not know it", hint="run holdfast reindex, then follow again")
+        return state, recipient
+
+    def gaps(self) -> dict[str, tuple[str, ...]]:
+        """What the newest commit says that the vault lacks, by collection; those without gaps are left out."""
+        told: dict[str, list[str]] = json.loads(self.index.recall(_GAPS) or "{}")
+        return {name: tuple(gaps) for name, gaps in told.items()}
 
     def catch_up(self) -> None:
         """Bring sites that were away up to the newest commit, from those that hold it, so that they can take the next.
@@ -130,19 +174,31 @@ class Hand:
         A site that holds nothing at all stays as it is: it may be a drive that is not mounted. `heal` fills it on
         request.
         """
+        if self.spool is not None and not self.spool.is_empty:
+            self._forward(self.spool)
         if self.vault.head is None or len(self.vault.head_sites) == len(self.vault.sites):
             return
-        report = heal(self.vault.sites, self.vault.id, now=self.vault.now(), deep=False)
+        report = catch_up(self.vault)
         self.vault.refresh()
         sites = sorted({each.site for each in report.healed})
         self.notes += [f"site {site} was behind and was brought up to date" for site in sites]
 
+    def _forward(self, spool: Outgoing) -> None:
+        """Bring what waits in the spool to the sites that answer, and say where it lies now."""
+        self._writer.forward()
+        head = self.vault.head
+        if head is None or not self.vault.head_sites:
+            return
+        now, sites = self.vault.now(), [site for site in self.vault.sites if site.name in self.vault.head_sites]
+        receipts = [receipt_event(site.name, site.owner, Grade.SELF, head.link, now) for site in sites]
+        commit = head.commit
+        self._tell(receipts, (), Next(commit.stream, commit.sequence, None, in_tail=commit.in_tail))
+        spool.clear()
+        self.notes.append("what waited in the spool lies at the sites now")
+
     def _standing_gaps(self, taken: list[Taken]) -> tuple[str, ...]:
         """The gaps of all collections as of this commit: those it does not speak of keep theirs."""
-        if self.vault.head is None or self.vault.head.commit.whole:
-            gaps = {}
-        else:
-            gaps = json.loads(self.index.recall(_GAPS) or "{}")
+        gaps = {} if self.vault.head is None or self.vault.head.commit.whole else self.gaps()
         gaps |= {each.outcome.name: each.outcome.gaps for each in taken}
         gaps = {name: told for name, told in gaps.items() if told}
         self.index.remember(_GAPS, json.dumps(gaps))
@@ -181,11 +237,16 @@ class Hand:
             return prepared.signed.sha256 in self.vault.known()
         return True
 
-    def _next(self) -> _Next:
-        """Go on with this host's stream if the vault's head is where it left it; else begin a new stream there."""
+    def next(self) -> Next:
+        """Go on with this host's stream if the vault's head is where it left it; else begin a new stream there.
+
+        Never in a tail: one that is open and can't be rolled up any more stays what it is, and a new stream follows it.
+        """
         own, head = self.index.stream(), self.vault.head
         if own is not None and head is not None and self.is_at_head:
-            return _Next(own.id, own.sequence + 1, head.link, True)
+            if head.commit.in_tail:
+                return Next(secrets.token_hex(8), 1, head.link)
+            return Next(own.id, own.sequence + 1, head.link)
         if own is not None and own.head not in self.vault.known():
             away = [finding.site for finding in self.vault.findings if finding.kind is Problem.UNREACHABLE]
             if away:
@@ -202,7 +263,7 @@ class Hand:
             self.notes.append("a new stream with a new base was begun: this host has no index of the vault")
         # Nor does the journal go on from a link that the sites may have lost: that would leave a gap for ever.
         self.index.remember(_CHAIN, "")
-        return _Next(secrets.token_hex(8), 1, head.link if head else None, False)
+        return Next(secrets.token_hex(8), 1, head.link if head else None, is_known=False)
 
     def _make_pending(self, run: RunWriter, prepared: Prepared, taken: list[Taken]) -> PendingRun:
         """Note the signed commit and the index that goes with it, durably, before any site sees the commit."""
@@ -211,17 +272,27 @@ class Hand:
         stream = StreamState(commit.stream, commit.sequence, prepared.signed.sha256)
         return run.finish(prepared.signed.sha256, stream, [each.state for each in taken if each.state is not None])
 
-    def _tell(self, receipts: list[dict[str, Any]], event: CaptureDone) -> None:
-        """Go on with this host's journal chain where it ended, and remember its new end.
+    def _tell(self, receipts: list[dict[str, Any]], events: Sequence[CaptureDone], place: Next) -> Appended:
+        """Go on with this host's journal chain where it ended, and remember its new end; a tail has one of its own.
 
         While a link is on its way the chain is forgotten: after a crash only an absent site may hold the link, and
         another one signed for its place would be a fork. So a new chain begins then.
         """
-        chain, sequence, sha256 = (self.index.recall(_CHAIN) or "  ").split(" ")
+        sealed, spooled = [event.to_json() for event in events], place.is_small
+        if place.in_tail:
+            after = self._chains.pop(place.tail, None)
+            chain = Chain(after.stream if after else secrets.token_hex(8), place.tail)
+            told = self._writer.write_events(chain, receipts, sealed, after=after, spooled=spooled)
+            self._chains[place.tail] = told.link
+            return told
+        self._chains.clear()
+        name, sequence, sha256 = (self.index.recall(_CHAIN) or "  ").split(" ")
         self.index.remember(_CHAIN, "")
-        after = Link(chain, int(sequence), sha256) if chain else None
-        told = self._writer.write_events(chain or secrets.token_hex(8), receipts, [event.to_json()], after=after).link
-        self.index.remember(_CHAIN, f"{told.stream} {told.sequence} {told.sha256}")
+        after = Link(name, int(sequence), sha256) if name else None
+        chain = Chain(name or secrets.token_hex(8))
+        told = self._writer.write_events(chain, receipts, sealed, after=after, spooled=spooled)
+        self.index.remember(_CHAIN, f"{told.link.stream} {told.link.sequence} {told.link.sha256}")
+        return told
 
 
 def _event(prepared: Prepared, taken: list[Taken], position: str, stored: int, seconds: float) -> CaptureDone:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 import pyarrow as pa
@@ -20,7 +21,18 @@ from holdfast.operations.scratch import SealedScratch
 from holdfast.operations.spool import DifferenceSpool
 from holdfast.operations.streams import keyed, prefetched
 
-__all__ = ["Compared", "Narrowed", "Print", "Proof", "Signed", "compare_views", "fingerprint_of", "proof_of", "prove"]
+__all__ = [
+    "Basis",
+    "Compared",
+    "Narrowed",
+    "Print",
+    "Proof",
+    "Signed",
+    "compare_views",
+    "fingerprint_of",
+    "proof_of",
+    "prove",
+]
 
 
 @dataclass(frozen=True, slots=True)

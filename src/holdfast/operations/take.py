@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -28,10 +29,11 @@ from holdfast.vault.keys import epoch_id, new_epoch
 from holdfast.vault.upload import Upload
 from holdfast.vault.vault import Vault
 
-__all__ = ["EPOCH", "CollectionCapture", "Take", "Taken", "is_due", "outcome_of"]
+__all__ = ["EPOCH", "NOTHING", "At", "CollectionCapture", "Take", "Taken", "outcome_of", "part_of"]
 
 Emit = Callable[[Progress], None]
 _Kind = Literal["base", "delta", "same"]
+NOTHING = Counts(new=0, changed=0, gone=0)
 _DELTAS_MAX = 200
 _DELTA_ROWS_MIN = 1 << 20
 EPOCH = "epoch of "
@@ -59,6 +61,13 @@ class Taken:
     part: Part
     state: CollectionState | None
     outcome: CollectionCapture
+
+
+class At(NamedTuple):
+    """Where in the source a commit stands: the position, and when that was taken or, of changes, up to when they go."""
+
+    position: str
+    taken: datetime
 
 
 class _Found(NamedTuple):
@@ -140,7 +149,7 @@ class Take:
         if why is not None:
             return self._unread(snapshot, collection, known, place, why)
         name, schema = collection.name, collection.schema
-        is_base = known is None or not _continues(known.schema, schema) or is_due(known)
+        is_base = known is None or not _continues(known.schema, schema) or _is_due(known)
         passed = self._pass(collection, stream, known, is_base=is_base)
         state = _state(name, schema, known, place, passed)
         part = msgspec.structs.replace(
@@ -257,12 +266,13 @@ def _continues(before: Schema, after: Schema) -> bool:
     return compatible(before, after) and set(before.names) <= set(after.names)
 
 
-def is_due(known: CollectionState) -> bool:
+def _is_due(known: CollectionState) -> bool:
     """Whether deltas have become so many, or so large against their base, that a new base reads and stores better."""
     return known.deltas >= _DELTAS_MAX or known.delta_rows > max(known.base_rows // 2, _DELTA_ROWS_MIN)
 
 
-def _part(snapshot: Snapshot, state: CollectionState, kind: _Kind) -> Part:
+def part_of(state: CollectionState, kind: Literal["base", "delta", "changes", "same"], at: At) -> Part:
+    """What a commit says of a collection that stands like this, without segments, counts and gaps."""
     return Part(
         collection=state.name,
         definition=state.schema.to_json(),
@@ -272,10 +282,14 @@ def _part(snapshot: Snapshot, state: CollectionState, kind: _Kind) -> Part:
         rows=state.rows,
         fingerprint=state.fingerprint,
         segments=(),
-        counts=Counts(new=0, changed=0, gone=0),
-        position=snapshot.position,
-        taken=time_text(snapshot.taken),
+        counts=NOTHING,
+        position=at.position,
+        taken=time_text(at.taken),
     )
+
+
+def _part(snapshot: Snapshot, state: CollectionState, kind: _Kind) -> Part:
+    return part_of(state, kind, At(snapshot.position, snapshot.taken))
 
 
 def _coverage(collection: Collection) -> Literal["complete"] | Gaps:

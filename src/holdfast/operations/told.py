@@ -1,6 +1,7 @@
 """Changes of one collection on their way into a commit: ordered by key, one a transaction, and the outcome of each key.
 
-A window of changes may be larger than memory: pieces are sorted through sealed scratch.
+A window of changes may be larger than memory: pieces are sorted through sealed scratch. What one window wrote another
+may take in, to write it once more together with what follows.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from holdfast.vault.format import SegmentRef
 from holdfast.vault.merge import AT_COLUMN, DELETE, KEY_COLUMN, OP_COLUMN, ORDER_COLUMN, TX_COLUMN
 from holdfast.vault.segments import choose_encodings, seal_segment
 
-__all__ = ["Outcome", "Window"]
+__all__ = ["Also", "Outcome", "Window"]
 
 _MEMORY_BYTES = 4 << 20
 # A reader merges one segment of every commit at a time: small ones let it hold many in memory.
 _SEGMENT_BYTES = 1 << 20
 _SEGMENT_ROWS = 131_072
+_PACKED = pa.ipc.IpcWriteOptions(compression="zstd")
+Also = Callable[[pa.RecordBatch], None]
 
 
 class Outcome(NamedTuple):
@@ -41,16 +44,18 @@ class Outcome(NamedTuple):
 
 
 class Window:
-    """The changes of one collection between two commits, in the source's order."""
+    """The changes of one collection over some time, in the source's order. *memory* is how many bytes it holds."""
 
-    def __init__(self, schema: Schema, scratch: SealedScratch) -> None:
+    def __init__(self, schema: Schema, scratch: SealedScratch, memory: int = _MEMORY_BYTES) -> None:
         self._schema = schema
         self._scratch = scratch
-        self._told: list[pa.RecordBatch | Token] = []
+        self._memory = memory
+        self._spilled: list[Token] = []
+        self._held: list[pa.RecordBatch] = []
         self._bytes = 0
 
     def add(self, told: Told) -> None:
-        """Take a piece; pieces come in the source's order."""
+        """Take a piece of what a source tells; pieces come in the source's order."""
         keys = key_bytes(told.rows, self._schema)
         batch = told.rows
         for name, values in (
@@ -61,17 +66,41 @@ class Window:
             (ORDER_COLUMN, told.order),
         ):
             batch = batch.append_column(name, values)
-        self._bytes += batch.nbytes
-        self._told.append(batch if self._bytes <= _MEMORY_BYTES else self._scratch.put(_packed_rows(batch)))
+        self._hold(batch)
 
-    def write(self, recipient: str, send: Callable[[bytes], str]) -> tuple[tuple[SegmentRef, ...], Outcome]:
-        """Seal the changes into segments, send them, and tell what they leave. The window is empty afterwards."""
+    def take(self, written: pa.RecordBatch, shift: int) -> None:
+        """Take in what an earlier window wrote, its transactions numbered *shift* higher."""
+        at = written.schema.get_field_index(ORDER_COLUMN)
+        order = pc.add(written.column(at), pa.scalar(shift, pa.int64()))
+        self._hold(written.set_column(at, ORDER_COLUMN, order))
+
+    def write(self, recipient: str, send: Callable[[bytes], str], also: Also) -> tuple[tuple[SegmentRef, ...], Outcome]:
+        """Seal the changes into segments, send them, and tell what they leave. The window is empty afterwards.
+
+        Each batch that was sealed goes to *also*.
+        """
         refs: list[SegmentRef] = []
         last: list[pa.RecordBatch] = []
         for batch in _packed(_distinct(self._ordered())):
             refs.append(self._sealed(batch, recipient, send))
             last.append(batch.select([KEY_COLUMN, OP_COLUMN]).append_column("digest", self._digests(batch)))
+            also(batch)
         return tuple(refs), _outcome(last)
+
+    def rewrite(self, recipient: str, send: Callable[[bytes], str], also: Also) -> tuple[SegmentRef, ...]:
+        """The same for what was taken in: what it leaves was told when it was first written."""
+        refs: list[SegmentRef] = []
+        for batch in _packed(self._ordered()):
+            refs.append(self._sealed(batch, recipient, send))
+            also(batch)
+        return tuple(refs)
+
+    def _hold(self, batch: pa.RecordBatch) -> None:
+        self._held.append(batch)
+        self._bytes += batch.nbytes
+        if self._bytes > self._memory:
+            self._spilled.append(self._scratch.put(_packed_rows(pa.concat_batches(self._held))))
+            self._held, self._bytes = [], 0
 
     def _ordered(self) -> Iterator[pa.RecordBatch]:
         """All changes by key, and under one key as they came."""
@@ -81,13 +110,18 @@ class Window:
     def _numbered(self) -> Iterator[Keyed]:
         # No key is the beginning of another, so a number behind it orders changes of one key and nothing else.
         start = 0
-        while self._told:
-            told = self._told.pop(0)
-            batch = told if isinstance(told, pa.RecordBatch) else _unpacked_rows(self._scratch.get(told))
+        for batch in self._emptied():
             numbers = struct.pack(f">{batch.num_rows}Q", *range(start, start + batch.num_rows))
             arrival = pa.Array.from_buffers(pa.binary(8), batch.num_rows, [None, pa.py_buffer(numbers)])
             start += batch.num_rows
             yield Keyed(pc.binary_join_element_wise(batch.column(KEY_COLUMN), arrival.cast(pa.binary()), b""), batch)
+
+    def _emptied(self) -> Iterator[pa.RecordBatch]:
+        while self._spilled:
+            yield _unpacked_rows(self._scratch.get(self._spilled.pop(0)))
+        while self._held:
+            yield self._held.pop(0)
+        self._bytes = 0
 
     def _sealed(self, batch: pa.RecordBatch, recipient: str, send: Callable[[bytes], str]) -> SegmentRef:
         table = pa.Table.from_batches([self._blank(batch)])
@@ -114,7 +148,7 @@ class Window:
 
 def _packed_rows(batch: pa.RecordBatch) -> bytes:
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
+    with pa.ipc.new_stream(sink, batch.schema, options=_PACKED) as writer:
         writer.write_batch(batch)
     return bytes(sink.getvalue().to_pybytes())
 

@@ -132,7 +132,12 @@ class Index:
     def group_each(self, name: str, heads: Sequence[GroupHead]) -> list[Group]:
         """The groups of some heads at once, which is faster than one after the other. Raises Damaged as `group`."""
         return [
-            Group(stored.seal, unpack_keys(stored.keys, stored.rows), digests_to_array(stored.digests))
+            Group(
+                stored.seal,
+                unpack_keys(stored.keys, stored.rows),
+                digests_to_array(stored.digests),
+                (stored.keys, stored.digests),
+            )
             for stored in Layers(name, self._runs).groups(heads)
         ]
 

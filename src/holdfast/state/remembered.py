@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from holdfast.core.records import Schema
 
-__all__ = ["FOLLOWING", "CollectionState", "Group", "GroupHead", "PendingRun", "StreamState"]
+__all__ = ["FOLLOWING", "SPOOL", "CollectionState", "Group", "GroupHead", "PendingRun", "StreamState"]
 
 FOLLOWING = "following"  # under which a follower leaves word for whoever asks how it fares
+SPOOL = "spool"  # the file in which commits wait for the sites
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +62,14 @@ class GroupHead(NamedTuple):
 class Group:
     """Consecutive records by key: their keys (binary, ascending), their row digests (32 bytes each), and a seal.
 
-    The seal is the caller's: equal seals mean that nothing in the group has changed.
+    The seal is the caller's: equal seals mean that nothing in the group has changed. `packed` holds keys and digests as
+    the index does, of a group that came from there.
     """
 
     seal: bytes
     keys: pa.Array
     digests: pa.Array
+    packed: tuple[bytes, bytes] | None = None
 
     @property
     def first_key(self) -> bytes:

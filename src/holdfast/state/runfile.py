@@ -232,6 +232,11 @@ class Run:
             for row in self._connection.execute(query, values):  # noqa: UP028
                 yield row
 
+    def select_all(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        """All rows of a query that gives few: in one step, which costs less than one by one."""
+        with reading(self.path):
+            return self._connection.execute(query, values).fetchall()
+
     def stored_groups(self, name: str) -> Iterator[tuple[bytes, StoredGroup]]:
         """First key and group, gone ones too, by first key. Raises Damaged at the end as `heads` does."""
         query = (
