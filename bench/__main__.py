@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from bench import databases, ground
+from bench import databases, ground, year
 from bench.report import print_line, print_table
 
-SUITES = {"databases": databases.run, "ground": ground.run}
+SUITES = {"databases": databases.run, "ground": ground.run, "year": year.run}
 
 
 def main(names: list[str]) -> int:
