@@ -19,7 +19,7 @@ from holdfast.errors import Damaged, Refused, Unreachable
 from holdfast.vault.chain import Signed, SignedEvents, read_commit, read_events
 from holdfast.vault.findings import Finding, Problem
 from holdfast.vault.format import Link
-from holdfast.vault.links import Links
+from holdfast.vault.links import Links, passed
 from holdfast.vault.names import TAILS, Kind, Name, parse_name
 from holdfast.vault.sites import Emit, Progress, Site, Sites, get_checked, in_flight
 from holdfast.vault.trust import Trusted, load_trust
@@ -188,8 +188,7 @@ def closings(inventory: Inventory) -> list[Closing]:
         before = known.get(after.predecessor or "")
         if after.commit.rolls is None or before is None or after.name in inventory.suspects:
             continue
-        tails, stream = before.commit.tails, after.commit.stream
-        found.append(Closing(before, after, tails[tails.index(stream) + 1 :] if stream in tails else tails))
+        found.append(Closing(before, after, passed(before, after)))
     return found
 
 
