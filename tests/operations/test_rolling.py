@@ -30,7 +30,7 @@ from holdfast.vault.keys import parse_card
 from holdfast.vault.sites import Site
 from holdfast.vault.vault import Vault
 from holdfast.vault.verify import verify
-from tests.operations.shop import DyingStore, Stopped, orders
+from tests.operations.shop import DyingStore, Shop, Stopped, orders
 
 NAMES = ("carts", "orders", "people")
 RUNGS = (Rung(math.inf, 1 << 40, 3), Rung(math.inf, 1 << 40, 4))
@@ -81,6 +81,16 @@ class House:
         store = self.sites[site].store
         assert isinstance(store, DyingStore)
         return store
+
+    def cut(self, is_cut: bool) -> None:
+        """Let no site take anything, or all of them again."""
+
+        def away(_name: str, _data: bytes) -> bool:
+            raise Unreachable("the cable is cut")
+
+        for number in range(len(self.sites)):
+            store = self.dying(number)
+            store.put = away if is_cut else DyingStore.put.__get__(store)  # type: ignore[method-assign]
 
     def held(self, at: datetime | None = None) -> dict[str, dict[int, tuple[int, str]]]:
         """What the vault gives at an instant."""
@@ -247,8 +257,6 @@ def test_no_answer_changes_when_small_commits_are_rolled_up(house: House, ahead:
 
 def test_a_capture_goes_on_after_a_follower(house: House) -> None:
     """By hand, after a follower that ended well and after one that died: history goes on without a fork."""
-    from tests.operations.shop import Shop
-
     house.follow()
     house.trade(4)
     house.follow()
@@ -280,17 +288,11 @@ def test_what_no_site_takes_waits_in_the_spool_and_the_source_keeps_it(house: Ho
     """All sites go in the middle and come back while the follower runs: every commit arrives, in its order, once."""
     house.follow()
     house.trade(14)
-    stores = [house.dying(number) for number in range(2)]
-    puts = [store.put for store in stores]
-
-    def away(_name: str, _data: bytes) -> bool:
-        raise Unreachable("the cable is cut")
 
     def look(step: Followed) -> None:
         house.steps.append(step)
         done = [each.kind for each in house.steps].count("changes")
-        for store, put in zip(stores, puts, strict=True):
-            store.put = away if 4 <= done < 9 else put  # type: ignore[method-assign]
+        house.cut(4 <= done < 9)
         if 4 < done < 9:
             assert step.waiting
             assert house.shop.confirmed < int(step.position)
@@ -307,54 +309,65 @@ def test_a_follower_that_dies_with_a_full_spool_brings_it_to_the_sites_later(hou
     house.follow()
     house.trade(8)
     house.shop.budget = 1
-    stores = [house.dying(number) for number in range(2)]
-    puts = [store.put for store in stores]
-
-    def away(_name: str, _data: bytes) -> bool:
-        raise Unreachable("the cable is cut")
 
     def look(step: Followed) -> None:
         if int(step.position) >= 12:
             raise Stopped
-        for store in stores:
-            store.put = away  # type: ignore[method-assign]
+        house.cut(True)
 
     vault = Vault(house.sites, house.id, now=lambda: house.clock[-1])
     with suppress(Stopped):
         follow(vault, house.writer, house.shop, house.folder, Watch(once=True, tell=look, rungs=house.rungs))
     assert house.shop.confirmed >= 10, "near the budget what is spooled counts"
     before = len(house.open().log())
-    for store, put in zip(stores, puts, strict=True):
-        store.put = put  # type: ignore[method-assign]
+    house.cut(False)
     house.follow()
     assert len(house.open().log()) > before
     assert [step.why for step in house.steps if step.kind == "snapshot"] == ["no changes were followed before"]
     house.prove()
 
 
+def test_a_capture_first_brings_what_waits_in_the_spool_to_the_sites(house: House) -> None:
+    """By hand, after a follower that died with a full spool: it goes on after what waits, and nothing is a fork."""
+    house.follow()
+    house.trade(8)
+
+    def look(step: Followed) -> None:
+        if int(step.position) >= 12:
+            raise Stopped
+        house.cut(True)
+
+    vault = Vault(house.sites, house.id, now=lambda: house.clock[-1])
+    with suppress(Stopped):
+        follow(vault, house.writer, house.shop, house.folder, Watch(once=True, tell=look, rungs=house.rungs))
+    assert (house.folder / SPOOL).stat().st_size
+    house.cut(False)
+    vault = Vault(house.sites, house.id, now=lambda: house.clock[-1])
+    capture(vault, house.writer, Shop({"orders": orders(1, 2)}), house.folder, lambda _: None)
+    assert (house.folder / SPOOL).stat().st_size == 0
+    for done, held in house.moments[:11]:
+        assert house.held(done.at) == held
+    house.follow()
+    assert house.held() == house.shop.held
+    assert not house.problems()
+
+
 def test_a_lost_spool_is_told_and_closed_by_a_snapshot(house: House) -> None:
     """What lay only there is gone: the next follower reads everything again, and the journal says between what."""
     house.follow()
     house.trade(8)
-    stores = [house.dying(number) for number in range(2)]
-    puts = [store.put for store in stores]
-
-    def away(_name: str, _data: bytes) -> bool:
-        raise Unreachable("the cable is cut")
 
     def look(step: Followed) -> None:
         if int(step.position) >= 12:
             raise Stopped
         if int(step.position) == 4:
-            for store in stores:
-                store.put = away  # type: ignore[method-assign]
+            house.cut(True)
 
     vault = Vault(house.sites, house.id, now=lambda: house.clock[-1])
     with suppress(Stopped):
         follow(vault, house.writer, house.shop, house.folder, Watch(once=True, tell=look, rungs=house.rungs))
     (house.folder / SPOOL).unlink()
-    for store, put in zip(stores, puts, strict=True):
-        store.put = put  # type: ignore[method-assign]
+    house.cut(False)
     house.follow()
     assert house.held() == house.shop.held
     told = [event.broke for event in read_journal(house.open()) if isinstance(event, CaptureDone) and event.broke]

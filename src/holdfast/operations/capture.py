@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from holdfast.operations.commits import Hand, Work, Written
 from holdfast.operations.scratch import sealed_scratch
 from holdfast.operations.take import CollectionCapture, Take
 from holdfast.state.index import Index
+from holdfast.state.outgoing import Outgoing
+from holdfast.state.remembered import SPOOL
 from holdfast.state.runwriter import RunWriter
 from holdfast.vault.format import Place
 from holdfast.vault.signing import SigningKey
@@ -47,8 +50,10 @@ def capture(vault: Vault, key: SigningKey, reader: Reader, state: Path, emit: Em
     Needs no key that can decrypt. Raises Unreachable if the source or every site fails (safe to run again), Refused if
     another capture is running, Unsupported for a value beyond the limits; then nothing of this snapshot counts.
     """
-    with Index.open(state) as index, sealed_scratch(state) as scratch:
-        hand = Hand(vault, key, index)
+    with Index.open(state) as index, closing(Outgoing(state / SPOOL)) as spool, sealed_scratch(state) as scratch:
+        # A follower may have left commits there: to go on before them would be a fork.
+        vault.attach(spool)
+        hand = Hand(vault, key, index, spool)
         hand.settle_earlier()
 
         def snapshot(known: Mapping[str, Schema]) -> Written:

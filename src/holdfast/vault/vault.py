@@ -73,7 +73,8 @@ class Vault:
     def attach(self, spool: Store) -> None:
         """Know also of the commits that wait in the spool of this host for the sites. Raises as `refresh` does."""
         self.spool = spool
-        self.refresh()
+        if next(spool.list(), None) is not None:
+            self.refresh()
 
     def refresh(self) -> None:
         """Read trust and chain again from all sites; objects read before are not read twice.
