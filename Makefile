@@ -23,7 +23,7 @@ bench:
 
 soak:
 	@scripts/setup.sh test
-	@$(VENV)/python -m pytest -m soak
+	@$(VENV)/python -m pytest -m soak -o faulthandler_timeout=0
 
 setup:
 	@scripts/setup.sh test

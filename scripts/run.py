@@ -20,14 +20,15 @@ from typing import Any
 from holdfast.sample import destroy, make_shop, trade
 
 SITES = ("me=sites/office", "accountant=sites/accountant", "hoster=sites/hoster")
-HOLDFAST = str(Path(sys.executable).parent / "holdfast")
+HOLDFAST = Path(sys.executable).parent / "holdfast"
 
 
 class Story:
     """Runs commands in the folder, shows them with their output, and remembers what did not hold."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, program: Path) -> None:
         self.folder = folder
+        self.program = str(program)
         self.broken: list[str] = []
         self.flipped: list[str] = []
 
@@ -38,12 +39,12 @@ class Story:
     def run(self, command: str, *, expect: int = 0) -> None:
         """Run a command and show what it prints; another exit code than expected breaks the story."""
         print(f"$ holdfast {command}", flush=True)
-        done = subprocess.run([HOLDFAST, *command.split()], cwd=self.folder, check=False)
+        done = subprocess.run([self.program, *command.split()], cwd=self.folder, check=False)
         self.hold(done.returncode == expect, f"holdfast {command}: exit {done.returncode}, expected {expect}")
 
     def facts(self, command: str) -> dict[str, Any]:
         """The facts of a command as JSON, not shown."""
-        words = [HOLDFAST, *command.split(), "--json"]
+        words = [self.program, *command.split(), "--json"]
         done = subprocess.run(words, cwd=self.folder, check=False, capture_output=True, text=True)
         facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return facts
@@ -60,12 +61,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--orders", type=int, default=20_000, help="how large a shop (default: 20,000 orders)")
     parser.add_argument("--folder", type=Path, default=Path("run"), help="where to work (made anew)")
+    parser.add_argument("--program", type=Path, default=HOLDFAST, help="which holdfast (default: this environment's)")
     arguments = parser.parse_args()
     if arguments.folder.exists():
         shutil.rmtree(arguments.folder)
     arguments.folder.mkdir(parents=True)
     began = time.monotonic()
-    story = Story(arguments.folder)
+    story = Story(arguments.folder, arguments.program)
     lost_since = protect(story, arguments.orders)
     disaster(story)
     find_and_heal(story)

@@ -17,18 +17,21 @@ main() {
     level=${1:-test}
     case $level in
         run) tools="" ;;
-        test) tools="age sqlite3" ;;
-        bench) tools="age restic sqlite3 zstd" ;;
+        test) tools="age nginx redis-server sqlite3" ;;
+        bench) tools="age nginx rclone redis-server restic sqlite3 sysbench wrk zstd" ;;
         *) stop "unknown level '$level'" "use run, test or bench" ;;
     esac
-    need_packages "$(missing_of $tools)"
+    need_packages "$(PATH="$PATH:/usr/sbin" missing_of $tools)"
     [ "$level" = run ] || need_postgresql
+    [ "$level" = run ] || need_mariadb
+    [ "$level" != test ] || need_ceph
+    [ "$level" != bench ] || [ -z "$(missing_of borg)" ] || need_packages borgbackup
     digest=$(cat pyproject.toml constraints.txt scripts/setup.sh | cksum)
     is_ready "$level" && return
     make_venv
     case $level in
         test) install "Holdfast and its tests" '.[test]' ;;
-        bench) install "Holdfast with its drivers" '.[postgres]' ;;
+        bench) install "Holdfast with its drivers" '.[bench]' ;;
         *) install "Holdfast" . ;;
     esac
     echo "$digest" >".venv/.ready-$level"
@@ -103,6 +106,20 @@ need_postgresql() {
     trap - EXIT
 }
 
+# The server's programs alone: the whole package would make data of its own, and start a server on it.
+need_mariadb() {
+    if [ -n "$(PATH="$PATH:/usr/sbin" missing_of mariadbd mariadb mariadb-binlog mariadb-dump mariadb-install-db)" ]; then
+        need_packages "mariadb-server-core mariadb-client"
+    fi
+}
+
+# An object store with locks. Debian's packages start none of it as long as nobody configures it.
+need_ceph() {
+    if [ -n "$(missing_of ceph ceph-mon ceph-osd radosgw radosgw-admin)" ]; then
+        need_packages "ceph-common ceph-mon ceph-osd radosgw"
+    fi
+}
+
 missing_of() {
     for tool in "$@"; do
         command -v "$tool" >/dev/null 2>&1 || echo "$tool"
@@ -136,7 +153,7 @@ recent_lists() {
 }
 
 apt() {
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" </dev/null >&2
+    $sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq "$@" </dev/null >&2
 }
 
 say() {

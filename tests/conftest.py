@@ -5,18 +5,23 @@ Hypothesis draws the same cases in every run of `make test`; `make soak` draws n
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from tests.made_once import shared_folder
+from tests.warm.commands import Commands, warm_commands
+
 ROOT = Path(__file__).resolve().parent.parent
 CHINOOK = Path(os.environ.get("HOLDFAST_CHINOOK") or ROOT.parent / "shared/data/chinook/Chinook_Sqlite.sqlite")
+AZURITE = os.environ.get("AZURITE") or shutil.which("azurite-blob")
 
 Holdfast = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -25,23 +30,40 @@ hypothesis.settings.register_profile("soak", deadline=None, max_examples=5_000, 
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Until they are collected: what is loaded stays.
+    gc.disable()
     hypothesis.settings.load_profile("soak" if config.option.markexpr == "soak" else "test")
+    shared = ExitStack()
+    shared.enter_context(shared_folder())
+    config.add_cleanup(shared.close)
+
+
+def pytest_collection_finish() -> None:
+    """The tests themselves are no garbage: to look through all of them again and again takes a while."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests of the real shop where it is absent; the summary says so (below)."""
-    if CHINOOK.exists():
-        return
-    without = [item for item in items if {"chinook", "chinook_folder"} & {*getattr(item, "fixturenames", ())}]
+    """Leave out the tests of the real shop and of Azure where these are absent; the summary says so (below)."""
+    absent = set() if CHINOOK.exists() else {"chinook", "chinook_folder"}
+    absent |= set() if AZURITE else {"azurite_server"}
+    without = [item for item in items if absent & {*getattr(item, "fixturenames", ())}]
     config.hook.pytest_deselected(items=without)
     items[:] = [item for item in items if item not in without]
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    # A test that failed is named there together with what did not hold: more than fits into 80 columns.
+    config.get_terminal_writer().fullwidth = 240
     if not CHINOOK.exists():
         terminalreporter.section("NOT TESTED: the real shop")
         terminalreporter.line("The Chinook database is absent, so no test of the real shop ran.")
         terminalreporter.line("Put it at ../shared/data/chinook/Chinook_Sqlite.sqlite, or name it in HOLDFAST_CHINOOK.")
+    if not AZURITE:
+        terminalreporter.section("NOT TESTED: Azure")
+        terminalreporter.line("Azurite is absent, so the contract of stores did not run on Azure's protocol.")
+        terminalreporter.line("Install it with node 20 or later: npm install -g azurite; or name it in AZURITE.")
 
 
 @pytest.fixture(scope="session")
@@ -64,15 +86,19 @@ def chinook(tmp_path: Path) -> Path:
     return copy
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Commands]:
+    """Runs the command `holdfast` as processes that are forked from a warm one."""
+    with warm_commands() as commands:
+        yield commands
+
+
 @pytest.fixture
-def holdfast(tmp_path: Path) -> Holdfast:
+def holdfast(tmp_path: Path, warm: Commands) -> Holdfast:
     """The command `holdfast` as a process of its own in `tmp_path`: `holdfast("verify", "--json").returncode`."""
 
     def run(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-        command = [Path(sys.executable).parent / "holdfast", *arguments]
         environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "120", "TERM": "dumb", **variables}
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300
-        )
+        return warm.run(arguments, tmp_path, environment, seconds=300)
 
     return run

@@ -2,7 +2,7 @@
 
 The first line is the promise, `# One sentence.`; further lines with `#` are comments. Then one step a line:
 
-    holdfast ARGUMENT …        run it as its own process; it must exit 0 …
+    holdfast ARGUMENT …        run it as a process of its own; it must exit 0 …
     ! 4 holdfast ARGUMENT …    … or with this code, or with `!` alone with any but 0 and 1 (1 would be our bug)
     stdout 'TEXT'              the last command printed this, `…` being anything within a line; stderr likewise
     ! stdout 'TEXT'            it did not; `! stdout '…'`: it printed nothing at all
@@ -15,6 +15,7 @@ The first line is the promise, `# One sentence.`; further lines with `#` are com
     copy SOURCE TARGET         copy a file or folder, over what is there
     keep NAME 'PATTERN'        keep group 1 of a regular expression found in the last stdout; later steps say $NAME
 
+The processes are forked from a warm one, but for the scenarios in INSTALLED_ONLY: these run the installed program.
 Steps are split as a shell splits words: quote what holds spaces. Nothing else of a shell is there.
 """
 
@@ -35,8 +36,10 @@ from pathlib import Path
 import pytest
 
 from tests.transcript import contains, environment
+from tests.warm.commands import INSTALLED, Commands
 
 SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
+INSTALLED_ONLY = ("one-site",)
 SECONDS_MAX = 300
 
 
@@ -54,9 +57,12 @@ class Step:
 
 @dataclass(slots=True)
 class World:
-    """The folder of a scenario, the last command's output, and what was kept of it."""
+    """The folder of a scenario, what runs its commands if not the installed program, the last one's output, and what
+    was kept of it.
+    """
 
     folder: Path
+    warm: Commands | None = None
     stdout: str = ""
     stderr: str = ""
     kept: dict[str, str] = field(default_factory=dict)
@@ -65,7 +71,7 @@ class World:
         """Do what the step says, or fail with a sentence."""
         match step.verb:
             case "holdfast":
-                self._run([str(Path(sys.executable).parent / "holdfast"), *step.words], step)
+                self._holdfast(step)
             case "python":
                 self._run([sys.executable, *step.words], step)
             case "stdout" | "stderr":
@@ -122,6 +128,16 @@ class World:
             check=False,
             timeout=SECONDS_MAX,
         )
+        self._judge(done, step)
+
+    def _holdfast(self, step: Step) -> None:
+        if self.warm is None:
+            self._run([str(INSTALLED), *step.words], step)
+        else:
+            plain = environment(self.folder.parent)
+            self._judge(self.warm.run(step.words, self.folder, plain, seconds=SECONDS_MAX), step)
+
+    def _judge(self, done: subprocess.CompletedProcess[str], step: Step) -> None:
         self.stdout, self.stderr = done.stdout, done.stderr
         right = (
             done.returncode not in (0, 1) if step.negated and step.code is None else done.returncode == (step.code or 0)
@@ -140,10 +156,11 @@ class World:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.stem)
-def test_scenario(scenario: Path, tmp_path: Path) -> None:
+def test_scenario(scenario: Path, tmp_path: Path, warm: Commands) -> None:
     """A person who types these lines meets what the file says."""
+    runs = None if scenario.stem in INSTALLED_ONLY else warm
     try:
-        play(scenario.read_text(encoding="utf-8"), tmp_path, name=scenario.name)
+        play(scenario.read_text(encoding="utf-8"), tmp_path, name=scenario.name, warm=runs)
     except AssertionError as error:
         pytest.fail(str(error), pytrace=False)
 
@@ -162,11 +179,11 @@ def test_a_scenario_stops_at_the_first_line_that_does_not_hold(tmp_path: Path) -
         play("holdfast status", tmp_path)
 
 
-def play(text: str, folder: Path, *, name: str = "scenario") -> None:
+def play(text: str, folder: Path, *, name: str = "scenario", warm: Commands | None = None) -> None:
     """Play a scenario in a folder within *folder*. The first step that does not hold ends it, with its line."""
     promise = text.partition("\n")[0]
     assert promise.startswith("# "), f"{name}: the first line must be the promise, `# One sentence.`"
-    world = World(folder / "scenario")
+    world = World(folder / "scenario", warm)
     world.folder.mkdir(exist_ok=True)
     for step in steps(text, world):
         try:

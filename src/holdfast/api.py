@@ -19,13 +19,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import holdfast.operations as ops
-from holdfast.assemble import Project, Source, identity_from, load_project, moment_of, open_source, project_of
-from holdfast.core.config import CONFIG_NAME
+from holdfast.assemble import Project, Source, moment_of, open_source
 from holdfast.core.events import Event, Progress
 from holdfast.core.records import is_definition
-from holdfast.errors import Damaged, Refused, Usage
+from holdfast.core.statements import DrillProven
+from holdfast.errors import Damaged, Refused, Unreachable, Usage
 from holdfast.host import memory_of
+from holdfast.identities import Keys, held_in, project_for
+from holdfast.incidents import LATEST
+from holdfast.losses import Losing
 from holdfast.operations.journal import read_journal, signing_key_of, tell
+from holdfast.tended import Tended
+from holdfast.undoing import Undoing
 from holdfast.vault.format import Gaps
 from holdfast.vault.keys import recipient_of
 
@@ -35,7 +40,6 @@ if TYPE_CHECKING:
     from holdfast.core.records import Schema
     from holdfast.core.where import Condition
     from holdfast.operations.capture import Captured
-    from holdfast.operations.check import Standing
     from holdfast.operations.drill import DrillDone
     from holdfast.operations.export import Exported
     from holdfast.operations.follow import Watch
@@ -44,11 +48,9 @@ if TYPE_CHECKING:
     from holdfast.operations.restore import Choice, RestoreDone
     from holdfast.operations.scratch import SealedScratch
     from holdfast.operations.target import Target
-    from holdfast.vault.heal import HealReport
     from holdfast.vault.signing import SigningKey
     from holdfast.vault.states import State
     from holdfast.vault.vault import LogEntry, Vault
-    from holdfast.vault.verify import Report
     from holdfast.vault.view import VaultView
     from holdfast.views import Records
 
@@ -61,21 +63,17 @@ _HASH = re.compile(r"[0-9a-f]{12,64}")
 
 
 def open_vault(
-    config: str | Path | None = None, *, identity: str | Path | None = None, sites: Sequence[str] = ()
+    config: str | Path | None = None, *, identity: Keys = None, sites: Sequence[str] = (), alone: bool = False
 ) -> OpenVault:
     """Open a vault by its holdfast.toml (default: in this folder), or by folders of its *sites* and a recovery card.
 
-    *identity* is a key file or recovery card; without it this host's reader key is used, if there is one. Raises Usage
+    *identity* is a key file or recovery card, or the cards of several holders; without it this host's reader key is
+    used, if there is one. With *alone* this host may capture into its spool while no site answers. Raises Usage
     (configuration, keys), Refused (the card is another vault's), Unreachable (no site answers) or Damaged.
     """
-    key, card_vault = identity_from(str(identity)) if identity is not None else (None, None)
-    project = project_of(sites, card_vault) if sites else load_project(Path(config or CONFIG_NAME))
-    if card_vault is not None and card_vault != project.config.vault.id:
-        raise Refused(
-            f"the card is for vault {card_vault[:16]}…, the sites are of {project.config.vault.id[:16]}…",
-            hint="use the card of this vault, or the sites of that one",
-        )
-    return OpenVault(project, key or project.reader_identity())
+    held = held_in(identity)
+    project = project_for(held, config, sites)
+    return OpenVault(project, held.opens(project), alone=alone)
 
 
 def obstacles_of(url: str) -> Sequence[Obstacle]:
@@ -83,13 +81,15 @@ def obstacles_of(url: str) -> Sequence[Obstacle]:
     return open_source("source", url, Path.cwd()).obstacles()
 
 
-class OpenVault:
+class OpenVault(Undoing, Losing, Tended):
     """One vault with its project. `identity` decrypts; capture, verify and heal work without."""
 
-    def __init__(self, project: Project, identity: str | None) -> None:
+    def __init__(self, project: Project, identity: str | None, *, alone: bool = False) -> None:
         self.project = project
-        self.vault: Vault = project.vault(identity=identity)
+        self.vault: Vault = project.vault(identity=identity, alone=alone)
         self._identity = identity
+        self.instead = ""  # what the state asked for last is instead of the newest, and why
+        self._untold = ""
 
     @property
     def is_fresh(self) -> bool:
@@ -104,7 +104,9 @@ class OpenVault:
         return len({site.owner for site in self.vault.sites if site.name in holding}) > 1
 
     def remarks(self, at: At = None) -> list[str]:
-        """What a reader of this state should know: its gaps, and what was found wrong and passed over while reading."""
+        """What a reader of this state should know: that it is not the newest because an incident is open, its gaps, and
+        what was found wrong and passed over while reading.
+        """
         parts = [each.part.coverage for each in self.state(at).collections.values()]
         gaps = [f"gap: {gap}" for coverage in parts if isinstance(coverage, Gaps) for gap in coverage.gaps]
         found = [
@@ -112,7 +114,7 @@ class OpenVault:
             for each in self.vault.findings
             if not each.kind.is_note
         ]
-        return gaps + found
+        return [*filter(None, [self.instead]), *gaps, *found, *filter(None, [self._untold])]
 
     def log(self) -> list[LogEntry]:
         """Every commit, oldest first."""
@@ -125,20 +127,26 @@ class OpenVault:
     def state(self, at: At = None, collections: Collection[str] = ()) -> State:
         """Everything at a time, a log number, before a transaction (`before-tx ID`), or now; Refused if none opens.
 
+        While an incident is open `None` is the last good state, as `instead` says, and `latest` the newest.
+
         With names only those collections, which is faster, unless the state lacks one of them.
         """
         state = self._state(at, collections)
         if not set(collections) <= set(state.collections):
             state = self._state(at, ())
         if not state.collections and state.closed:
-            fact = "no key at hand opens" if self._identity is None else "the key at hand opens none of"
-            raise Refused(
-                f"{fact} this vault's records",
-                hint="name its recovery card, or a reader key of it: --identity FILE, or HOLDFAST_IDENTITY",
-            )
+            from holdfast.operations.custody import closed
+
+            raise closed(self.vault, self._identity)
         return state
 
     def _state(self, at: At, names: Collection[str]) -> State:
+        self.instead = ""
+        if at is None and (good := self.last_good()) is not None:
+            found = good.state(self.vault, names)
+            self.instead = good.told(found)
+            return found
+        at = None if at == LATEST else at
         if isinstance(at, str) and at.startswith(BEFORE_TX):
             return self.vault.state_before(at.removeprefix(BEFORE_TX), collections=names)
         if isinstance(at, str) and _HASH.fullmatch(at):
@@ -178,7 +186,8 @@ class OpenVault:
             if ops.mapped.is_foreign(whole, place):
                 choice.tell(mapping := ops.mapped.mapping_of(whole, choice.collections, place))
                 with self._scratch() as scratch:
-                    done = ops.export.export_mapped(records, mapping, place, scratch, emit)
+                    mover = ops.mapped.Mover(place, scratch, emit, choice.tell)
+                    done = ops.export.export_mapped(records, mapping, mover)
                 return replace(done, notes=(*done.notes, *notes))
             definitions = {name: each for name, each in whole.items() if is_definition(name)}
             if choice.collections:
@@ -193,25 +202,26 @@ class OpenVault:
 
     def history(self, collection: str, key: str) -> tuple[Schema, list[Version]]:
         """Every version of one record, oldest first, and the schema that shows them all."""
-        self.state(None, (collection,))
+        self.state(LATEST, (collection,))
         return ops.history.history(self.vault, collection, key)
 
     def capture(self, source: str | None = None, emit: Emit = lambda _: None) -> Captured:
         """Take a consistent snapshot of a source and keep it as one commit at every site that answers."""
-        return ops.capture.capture(
-            self.vault, self.project.writer_key(), self.project.source(source).reader, self.project.state, emit
-        )
+        opened = self.project.source(source)
+        manner = ops.capture.Manner(emit, self.project.rules(opened.name))
+        return ops.capture.capture(self.vault, self.project.writer_key(), opened.reader, self.project.state, manner)
 
     def follow(self, watch: Watch, source: str | None = None) -> None:
         """Keep every change of a source, seconds after it happens, until `watch` says stop."""
-        changes = self.project.source(source).changes
-        if changes is None:
+        opened = self.project.source(source)
+        if opened.changes is None:
             raise Usage("a source of this kind can't be followed", hint='keep it with "holdfast capture"')
-        ops.follow.follow(self.vault, self.project.writer_key(), changes, self.project.state, watch)
+        watch = replace(watch, rules=self.project.rules(opened.name))
+        ops.follow.follow(self.vault, self.project.writer_key(), opened.changes, self.project.state, watch)
 
     def obstacles(self, source: str | None = None) -> Sequence[Obstacle]:
-        """What stands in the way of following a source, each with what mends it. Nothing is changed."""
-        return self.project.source(source).obstacles()
+        """What stands in the way of following a source, and of what is declared of it, each with what mends it."""
+        return self.project.source(source).obstacles(self.project.config.collections)
 
     def reindex(self, emit: Emit = lambda _: None, *, forget: bool = False) -> int:
         """Make this host's index anew from the vault, for which a key that decrypts is needed; returns the records.
@@ -223,32 +233,7 @@ class OpenVault:
         if forget:
             erase(self.project.state)
             return 0
-        return ops.reindex.reindex(self.vault, self.state(), self.project.writer_key(), self.project.state, emit)
-
-    def status(self) -> Standing:
-        """How well the newest commit is kept, by names, sizes, receipts and the journal. Reads no data."""
-        memory, head = memory_of(self.project.state), self.vault.head
-        at = head.clock if head else None
-        silence = memory.silence(self.vault.now(), at)
-        standing = ops.check.standing(
-            self.vault,
-            self.project.config.policy,
-            tuple(each for each in (memory.problem, memory.unsafe, silence, memory.shortage(at)) if each),
-            seen=None if silence else memory.followed_at,
-            witnessed=(memory.sent,) if memory.sent else (),
-        )
-        return replace(standing, following=memory.following)
-
-    def verify(self, emit: Emit = lambda _: None) -> Report:
-        """Read every byte at every site; no key is needed. What was found goes into the journal if a key is at hand."""
-        own = memory_of(self.project.state).sent
-        return ops.check.check(self.vault, self._signing_key(), (own,) if own else (), emit)
-
-    def heal(self, emit: Emit = lambda _: None) -> HealReport:
-        """Put right from other sites what is damaged, missing or lost with a whole site. Deletes nothing."""
-        report = ops.check.mend(self.vault, self._signing_key(), emit)
-        self.vault.refresh()
-        return report
+        return ops.reindex.reindex(self.vault, self.state(LATEST), self.project.writer_key(), self.project.state, emit)
 
     def compare(self, source: str | None = None, at: At = None, collections: Sequence[str] = ()) -> Iterator[Compared]:
         """Compare a state of the vault (wanted) with a live source (actual), collection by collection.
@@ -266,7 +251,7 @@ class OpenVault:
 
         Collections whose fingerprints are equal are not read. Results as those of `compare`.
         """
-        states = self.state(first), self.state(second)
+        states = self.state(first), self.state(LATEST if second is None else second)
         before, after = (ops.restore.vault_views(self.vault, state) for state in states)
         names = list(collections) or sorted({*before, *after})
         unknown = [name for name in names if name not in before and name not in after]
@@ -292,7 +277,7 @@ class OpenVault:
         began = time.monotonic()
         state = self.state(at)
         self._refuse_lost_keys(state, choice.collections)
-        choice = replace(choice, policy=self.project.config.policy)
+        choice = replace(choice, policy=self.project.config.policy, is_granted=self._granted())
         wanted = ops.restore.vault_views(self.vault, state, () if to is not None else choice.collections)
         source = open_source(to, to, Path.cwd()) if to is not None else self.project.source()
         target = _target(source)
@@ -308,7 +293,12 @@ class OpenVault:
                 ops.restore.vault_views(self.vault, state, choice.collections)
                 done = ops.restore.restore_new(wanted, target, choice, scratch, emit)
         if done.applied is not None:
-            self._tell(ops.restore.restored(state, target.name, done, time.monotonic() - began, self.vault.now()))
+            event = ops.restore.restored(state, target.name, done, time.monotonic() - began, self.vault.now())
+            try:
+                self._tell(event)
+            except (Refused, Unreachable) as err:
+                # The records are back: that it can't be put on record, with a token that may only read, undoes nothing.
+                self._untold = f"this restore is not in the journal: {err.message}"
         return done
 
     def drill(self, at: At = None, emit: Emit = lambda _: None) -> DrillDone:
@@ -325,7 +315,7 @@ class OpenVault:
                 return _target(open_source("drill", url or str(path), Path.cwd()))
 
             done = ops.drill.drill(self.vault, state, place, scratch, emit)
-        self._tell(done.event)
+        self._tell(done.event, ops.drill.proven(state, done))
         return done
 
     def _records(self, state: State, collections: Sequence[str], where: Condition | str | None) -> dict[str, Records]:
@@ -343,8 +333,9 @@ class OpenVault:
 
     def _refuse_lost_keys(self, state: State, names: Sequence[str]) -> None:
         """Raise Damaged if everything is wanted and what this identity was granted stays closed: it must not pass for
-        nothing.
+        nothing. Raise Refused if a newer trust document is known than the sites have.
         """
+        self.vault.trusted.require_newest()
         roles = self.vault.trusted.document.roles
         granted = {*roles.custodian.recipients, *(role.recipient for role in roles.reader if "*" in role.collections)}
         if not state.closed or names or self._identity is None or recipient_of(self._identity) not in granted:
@@ -362,13 +353,21 @@ class OpenVault:
             raise Usage(f"{len(found)} commits have a hash that begins with {text}", hint='see "holdfast log"')
         return found[0]
 
-    def _tell(self, event: Event) -> None:
-        """Put an event on record, if this host has a key to sign it with."""
-        key = self._signing_key()
+    def _tell(self, event: Event, proven: DrillProven | None = None) -> None:
+        """Put an event on record, if this host has a key to sign it with; what is `proven` for all to read, if the key
+        may say so: a writer can't vouch for what he wrote.
+        """
+        key, document = self.signing_key(), self.vault.trusted.document
         if key is not None:
-            tell(self.vault, key, [event])
+            may_prove = key.keyid in {*document.observers, *document.roles.root.keys}
+            tell(self.vault, key, [event], [proven.to_json()] if proven and may_prove else ())
 
-    def _signing_key(self) -> SigningKey | None:
+    def _granted(self) -> Callable[[str], bool] | None:
+        from holdfast.people import granted_restores
+
+        return granted_restores(self)
+
+    def signing_key(self) -> SigningKey | None:
         """The best key at hand: the identity's own (a reader's word is worth more), else the writer's."""
         if self._identity is not None and (key := signing_key_of(self.vault, self._identity)) is not None:
             return key

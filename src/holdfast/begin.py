@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from holdfast.assemble import Project, open_site, open_source, site_folder, utc_now
+from holdfast.assemble import Project, open_source, utc_now
 from holdfast.core.config import CONFIG_NAME, Config, SiteConfig, SourceConfig, VaultConfig, render_config
 from holdfast.core.policy import Policy
 from holdfast.core.ports import Entry, Store
 from holdfast.errors import Refused, Unreachable, Usage
 from holdfast.operations.found import Founded, found_vault
+from holdfast.places import folder_of, open_site, refuse_unheeded
 from holdfast.vault.create import require_free, vault_ids
 from holdfast.vault.durable import write_new
 from holdfast.vault.names import Kind
@@ -33,12 +34,16 @@ _OWNER = re.compile(r"(?P<owner>[^=/\\]+)=(?P<folder>.*)")
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What may be chosen at the beginning. `card` is a new file for the recovery card, which is secret."""
+    """What may be chosen at the beginning. `card` is a new file for the recovery card, which is secret; `credentials`
+    say for the name of a site where its secret lies, `cas` which private authority its certificate is from.
+    """
 
     name: str = ""
     safe_owners: int = 2
     with_reader: bool = True
     card: Path | None = None
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    cas: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,13 @@ class Begun:
     project: Project
     card: str
     has_reader: bool
+    site_keys: Mapping[str, str]
 
 
 def begin_project(folder: Path, database: str, sites: Sequence[str], wishes: Wishes) -> Begun:
-    """Found the vault at *sites* (`OWNER=FOLDER`, or a folder of an owner called me) and write this host's files.
+    """Found the vault at *sites* (`OWNER=PLACE`, or a place of an owner called me) and write this host's files.
+
+    A place is a folder or a URL of an object store or a site server.
 
     Raises Usage or Unreachable (the database can't be read), Refused (something is configured here already, or a site
     holds somebody else's files) before anything is written. Of two who begin at one site, one at most succeeds.
@@ -65,24 +73,27 @@ def begin_project(folder: Path, database: str, sites: Sequence[str], wishes: Wis
     source = open_source("source", url, folder)
     with source.reader.snapshot() as snapshot:
         assert snapshot.names, "a source has at least its definitions"
-    name = wishes.name or _slug(Path(database).stem)
-    places = _places(sites)
-    paths = [site_folder(place.url, folder).resolve() for place in places]
+    name = wishes.name or _slug(Path(urlsplit(database).path if "://" in database else database).stem)
+    places = _with_secrets(_places(sites), wishes)
+    refuse_unheeded(places, folder)
+    rooms = {place.name: room.resolve() for place in places if (room := folder_of(place.url, folder)) is not None}
+    paths = list(rooms.values())
     _refuse_overlap(paths, (path.resolve(), state.resolve()))
     card = None if wishes.card is None else folder / wishes.card
     if card is not None:
         _check_card(card, paths)
-    for place, where in zip(places, paths, strict=True):
-        if where.exists():
-            _require_free(open_site(place, folder), where)
+    for place in places:
+        where = rooms.get(place.name)
+        if where is None or where.exists():
+            _require_free(open_site(place, folder), f"the folder {where}" if where else place.url)
     policy = Policy(safe_sites=wishes.safe_owners, safe_owners=wishes.safe_owners)
     with _all_or_nothing() as ours:
         for where in paths:
             ours += [each for each in reversed((where, *where.parents)) if not os.path.lexists(each)]
         opened = tuple(open_site(place, folder, create=True) for place in places)
         noting = [
-            Site(site.name, site.owner, _Noting(site.store, where, ours))
-            for site, where in zip(opened, paths, strict=True)
+            replace(site, store=_Noting(site.store, rooms[site.name], ours)) if site.name in rooms else site
+            for site in opened
         ]
         founded = found_vault(name, noting, policy, utc_now, with_reader=wishes.with_reader)
         if card is not None:
@@ -91,7 +102,7 @@ def begin_project(folder: Path, database: str, sites: Sequence[str], wishes: Wis
         config = Config(VaultConfig(name, founded.vault), (SourceConfig(_slug(name), url),), places, policy)
         _write_host_files(founded, state, ours)
         write_new(path, render_config(config).encode(), 0o644)
-    return Begun(Project(folder, config, opened), founded.card, founded.reader is not None)
+    return Begun(Project(folder, config, opened), founded.card, founded.reader is not None, founded.site_keys)
 
 
 class _Noting:
@@ -145,13 +156,13 @@ def _all_or_nothing() -> Iterator[list[Path]]:
         raise
 
 
-def _require_free(site: Site, where: Path) -> None:
+def _require_free(site: Site, where: str) -> None:
     """Refuse a site that holds anything; one that an init left which was cut off, with the way out."""
     begun = (f"{Kind.TRUST}/", f"{Kind.KEY}/")
     if vault_ids([site]) and all(entry.name.startswith(begun) for entry in site.store.list("")):
         raise Refused(
             f"site {site.name} holds another vault, which has just been begun or whose init was cut off",
-            hint=f"if nobody has begun one there, empty the folder {where} by hand, then run the same command again: "
+            hint=f"if nobody has begun one there, empty {where} by hand, then run the same command again: "
             "no commit lies in it, so no record is lost",
         )
     require_free(site, "")
@@ -209,6 +220,22 @@ def _places(sites: Sequence[str]) -> tuple[SiteConfig, ...]:
             unique = f"{name}-{number}"
         found.append(SiteConfig(unique, folder, owner))
     return tuple(found)
+
+
+def _with_secrets(places: Sequence[SiteConfig], wishes: Wishes) -> tuple[SiteConfig, ...]:
+    """The places with what was said about their credentials. Raises Usage if something was said of no site."""
+    unknown = ({*wishes.credentials, *wishes.cas}) - {place.name for place in places}
+    if unknown:
+        known = ", ".join(place.name for place in places)
+        raise Usage(f"no site is named {min(unknown)}", hint=f"sites are named after their owners: {known}")
+    return tuple(
+        replace(
+            place,
+            credentials=wishes.credentials.get(place.name, place.credentials),
+            ca=wishes.cas.get(place.name, place.ca),
+        )
+        for place in places
+    )
 
 
 def _refuse_overlap(sites: Sequence[Path], own: Sequence[Path]) -> None:

@@ -7,9 +7,12 @@ Expected outcomes (differences, gaps) are values, not errors. `message` names th
 from __future__ import annotations
 
 __all__ = [
+    "Absent",
+    "Corrupt",
     "Damaged",
     "HoldfastError",
     "Interrupted",
+    "OverQuota",
     "Refused",
     "TargetChanged",
     "Unreachable",
@@ -49,16 +52,28 @@ class TargetChanged(Refused):
     """The target no longer is what the plan was made against. Nothing was written; make a new plan."""
 
 
+class OverQuota(Refused):
+    """What a site grants this writer is used up. Nothing was stored; other writers are not affected."""
+
+
 class Unreachable(HoldfastError):
     """A system did not answer, or is busy, full or read-only. Retrying is safe."""
 
     exit_code = 6
 
 
+class Absent(Unreachable):
+    """A system answers, and what is asked for is no longer there: a database that was dropped, a file that is gone."""
+
+
 class Damaged(HoldfastError):
     """Bytes are not what they must be: missing, altered, forged or rolled back. Retrying does not help."""
 
     exit_code = 7
+
+
+class Corrupt(Damaged):
+    """The database itself is damaged, whatever its copies are."""
 
 
 class Interrupted(HoldfastError):

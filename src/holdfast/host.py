@@ -19,11 +19,15 @@ _SILENT_TIMES = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The commit that this host wrote last, if any; what is wrong; the last word of a follower, if there was one."""
+    """The commit that this host wrote last, if any; what is wrong; the last word of a follower, if there was one; how
+    many bytes wait in the spool, and the files in which commits lie that no site can take any more.
+    """
 
     own: Link | None = None
     problem: str = ""
     following: dict[str, Any] | None = None
+    spooled: int = 0
+    aside: tuple[str, ...] = ()
 
     @property
     def followed_at(self) -> datetime | None:
@@ -36,9 +40,16 @@ class Memory:
         return None if self.unsafe else self.own
 
     @property
+    def left_out(self) -> str:
+        """That commits of this host can never come to the sites, in words; nothing if there are none."""
+        if not self.aside:
+            return ""
+        return f"commits that no site has lie in {', '.join(self.aside)}; remove that once nobody needs them"
+
+    @property
     def unsafe(self) -> str:
         """That commits of this host wait for a site, in words; nothing if none does."""
-        waiting = int(self.following.get("waiting") or 0) if self.following else 0
+        waiting = max(int(self.following.get("waiting") or 0) if self.following else 0, self.spooled)
         if not waiting:
             return ""
         return f"no site took the newest commits: {waiting:,} bytes wait in the spool of this host, and are not safe"
@@ -66,7 +77,7 @@ class Memory:
 def memory_of(state: Path) -> Memory:
     """What the host's folder tells. Looking needs none of it whole, and disturbs nobody who writes there."""
     from holdfast.state.index import Index
-    from holdfast.state.remembered import FOLLOWING
+    from holdfast.state.remembered import FOLLOWING, SPOOL
 
     if not (state / "state.db").exists():
         return Memory()
@@ -78,4 +89,15 @@ def memory_of(state: Path) -> Memory:
     except Unreachable as err:
         return Memory(problem=f"this host's memory can't be read just now: {err.message}")
     own = None if stream is None else Link(stream.id, stream.sequence, stream.head)
-    return Memory(own, following=json.loads(told) if told else None)
+    return Memory(own, following=json.loads(told) if told else None, spooled=_size(state / SPOOL), aside=_aside(state))
+
+
+def _aside(state: Path) -> tuple[str, ...]:
+    from holdfast.state.outgoing import aside_of
+    from holdfast.state.remembered import SPOOL
+
+    return tuple(sorted(str(path) for path in state.glob(aside_of(state / SPOOL).name)))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -233,3 +233,20 @@ def test_a_password_does_not_get_into_the_configuration(tmp_path: Path, url: str
     assert "PGPASSFILE" in (refused.value.hint or "")
     assert "secret" not in refused.value.message
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("key", ["credentials", "ca"])
+def test_a_folder_that_is_given_a_secret_is_refused_at_once_and_in_the_settings(tmp_path: Path, key: str) -> None:
+    """Whoever wrote that believes in a server: a URL that came out empty must not become a folder on this disk."""
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as database, database:
+        database.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY)")
+    place = "file:x" if key == "credentials" else "x.pem"
+    wishes = Wishes(credentials={"tax": place}) if key == "credentials" else Wishes(cas={"tax": place})
+    with pytest.raises(Usage, match=f"site tax is the folder .*other, which has no {key}"):
+        begin_project(tmp_path, "shop.db", ["me=site", "tax=other"], wishes)
+    assert [each.name for each in tmp_path.iterdir()] == ["shop.db"]
+    begin_project(tmp_path, "shop.db", ["me=site", "tax=other"], Wishes())
+    config = tmp_path / "holdfast.toml"
+    config.write_text(config.read_text().replace('name = "tax"', f'name = "tax"\n{key} = "{place}"'))
+    with pytest.raises(Usage, match=f"site tax is the folder .*other, which has no {key}"):
+        holdfast.open_vault(config)

@@ -7,6 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.config import Config, Policy, SiteConfig, SourceConfig, VaultConfig, parse_config, render_config
+from holdfast.core.outage import (
+    Canary,
+    EndpointClass,
+    GatewayConfig,
+    Include,
+    Paging,
+    ProbeConfig,
+    ProbeKind,
+    Route,
+)
 from holdfast.errors import Usage
 
 SHOP = Config(
@@ -40,6 +50,31 @@ CONFIGS = st.builds(
     ),
 )
 
+WORDS = st.dictionaries(TEXTS, TEXTS, max_size=2)
+ROUTES = st.lists(
+    st.builds(
+        Route, TEXTS, TEXTS, st.sampled_from(EndpointClass), key=WORDS, order=st.lists(TEXTS, max_size=2).map(tuple),
+        paging=st.builds(Paging, TEXTS, size_max=st.integers(0, 999)), deadline_seconds=st.floats(0, 1e9),
+    ),
+    unique_by=lambda route: route.name,
+    max_size=2,
+).map(tuple)  # fmt: skip
+PROBES = (
+    st.builds(ProbeConfig, st.sampled_from([ProbeKind.HTTP, ProbeKind.HOLDFAST]), TEXTS, headers=WORDS, expect=TEXTS)
+    | st.builds(ProbeConfig, st.just(ProbeKind.QUEUE), TEXTS, query=TEXTS, max=st.floats(1, 1e9), bad=st.integers(1, 9))
+    | st.builds(ProbeConfig, st.just(ProbeKind.COMMAND), command=st.lists(TEXTS, min_size=1, max_size=3).map(tuple))
+)
+OUTAGES = st.builds(
+    Config,
+    st.just(SHOP.vault),
+    st.just(SHOP.sources),
+    st.just(SHOP.sites),
+    probes=st.dictionaries(NAMES, PROBES, max_size=2),
+    gateway=st.none() | st.builds(GatewayConfig, TEXTS, canary=st.builds(Canary, TEXTS, TEXTS)),
+    routes=ROUTES,
+    includes=st.dictionaries(TEXTS, st.builds(Include, TEXTS, WORDS, TEXTS), max_size=2),
+)
+
 
 def test_a_second_source_is_a_mistake() -> None:
     """A commit describes one source whole: a second would make the first one's records count as gone."""
@@ -48,7 +83,42 @@ def test_a_second_source_is_a_mistake() -> None:
         parse_config(text)
 
 
-@given(CONFIGS)
+PROBED = """
+[probe.checkout]
+kind = "http"
+needs = ["billing", "queu"]
+max = 5
+[probe.billing]
+kind = "tcp"
+url = "billing:443"
+needs = ["vendor"]
+bad = 0
+[probe.vendor]
+kind = "http"
+url = "https://vendor"
+needs = ["billing"]
+[probe.queue]
+kind = "queue"
+url = "redis://cache"
+"""
+
+
+def test_a_probe_that_could_not_tell_anything_is_a_mistake() -> None:
+    """What it lacks, what its kind does not know, needs that do not exist, and circles, in which nothing is a cause."""
+    with pytest.raises(Usage) as caught:
+        parse_config(render_config(SHOP) + PROBED)
+    assert [line.strip() for line in caught.value.message.splitlines()[1:]] == [
+        "probe.checkout.url: is missing: it says what is asked",
+        "probe.checkout.max: means nothing to a probe of kind http",
+        "probe.checkout.needs: there is no probe 'queu'",
+        "probe.billing.bad: must be more than 0",
+        "probe.queue.query: is missing: it says what is counted",
+        "probe.queue.max: is missing: it is the most that may wait",
+        "probe.billing.needs: a circle has no cause: billing needs vendor needs billing",
+    ]
+
+
+@given(CONFIGS | OUTAGES)
 def test_a_configuration_written_is_the_one_read(config: Config) -> None:
     """Whatever the values hold: quotes, newlines, any script."""
     assert parse_config(render_config(config)) == config
@@ -107,8 +177,9 @@ def test_every_mistake_is_told_at_once_with_its_key() -> None:
         parse_config(text)
     lines = caught.value.message.splitlines()
     assert lines[0] == "holdfast.toml has 16 mistakes:"
+    known = "vault, source, site, policy, collection, findings, probe, gateway, route, include"
     assert [line.strip() for line in lines[1:]] == [
-        "retention: there is no such key; known here: vault, source, site, policy",
+        f"retention: there is no such key; known here: {known}",
         "vault.nam: there is no such key; did you mean name?",
         "vault.name: is missing",
         "vault.state: must be text in quotes",

@@ -62,9 +62,9 @@ def test_an_event_survives_json(event: Event) -> None:
 
 def test_an_event_of_an_unknown_kind_is_kept_whole() -> None:
     """An older version passes on what a newer one wrote."""
-    value = {"kind": "breaker", "at": "2026-03-01T09:00:00.000000+00:00", "to": "open", "why": ["probe"]}
+    value = {"kind": "tide", "at": "2026-03-01T09:00:00.000000+00:00", "to": "open", "why": ["probe"]}
     event = Event.from_json(value)
-    assert event == UnknownEvent(NOW, "breaker", {"to": "open", "why": ["probe"]})
+    assert event == UnknownEvent(NOW, "tide", {"to": "open", "why": ["probe"]})
     assert event.to_json() == value
 
 

@@ -66,7 +66,7 @@ COUNTED = {
 class Seams:
     """The counter of one run: strikes at operation `number` (0: never). `freeze` keeps the host as it is then."""
 
-    def __init__(self, fault: Fault, number: int = 0, freeze: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, fault: Fault, number: int = 0, freeze: Callable[[], object] = lambda: None) -> None:
         self.fault = fault
         self.number = number
         self.count = 0

@@ -19,7 +19,7 @@ from holdfast.connectors.sqlite import SqliteReader, SqliteWriter, connection
 from holdfast.core.policy import Policy
 from holdfast.core.ports import Store
 from holdfast.errors import Damaged, HoldfastError, Unreachable
-from holdfast.operations.capture import capture
+from holdfast.operations.capture import Manner, capture
 from holdfast.operations.check import mend
 from holdfast.operations.found import found_vault
 from holdfast.operations.proof import Print, fingerprint_of
@@ -138,8 +138,9 @@ class House:
             replace_folder(self.host, by=frozen)
             shutil.rmtree(frozen)
         if fault in (Fault.POWER, Fault.SYNC) and seams.struck:
-            for disk in (*disks, host):
+            for disk in disks:
                 disk.cut()
+            host.cut()
         return attempt
 
     def vault(self, stores: dict[str, Store] | None = None, *, identity: str | None = None) -> Vault:
@@ -224,7 +225,7 @@ class House:
 
 def take(house: House, vault: Vault) -> object:
     """Capture."""
-    return capture(vault, house.secrets.writer, SqliteReader(house.shop), house.state, lambda _: None)
+    return capture(vault, house.secrets.writer, SqliteReader(house.shop), house.state, Manner())
 
 
 def heal(house: House, vault: Vault) -> object:

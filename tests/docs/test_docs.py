@@ -6,16 +6,19 @@
 ```python       `>>>` examples run in the same folder and in the order of the page; others must compile.
 ```toml, json   must parse. Every other fence is left alone.
 
+`holdfast` is the installed program in README.md; in the others each is forked from a warm process, which is sooner.
+
 A fence inside an HTML comment runs too and is not shown: for what a page needs beforehand. `docs/` can be named in
 commands as in a clone. A page that names `postgresql://` in a command has a PostgreSQL server of its own at localhost,
 with default settings where they matter, an empty database `shop`, and psql as its superuser; the role holdfast needs
-its password there.
+its password there. One that names `mariadb://` has a MariaDB server, an empty database `shop`, and mariadb as its root.
 """
 
 from __future__ import annotations
 
 import doctest
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -29,8 +32,11 @@ from typing import Any
 
 import pytest
 
+from tests.mariadb_server import Database as MariaDatabase
+from tests.mariadb_server import new_server as new_mariadb
 from tests.postgres_server import Database, new_server
 from tests.transcript import environment, matches
+from tests.warm.commands import Commands
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
@@ -72,11 +78,13 @@ class Command:
 class Shell:
     """One bash that runs commands one after the other, so that folders and variables carry over."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, programs: Path | None = None) -> None:
+        """`programs`: a folder whose programs come first."""
+        plain = environment(folder.parent)
         self._process = subprocess.Popen(
             ["bash", "--norc", "--noprofile"],
             cwd=folder,
-            env=environment(folder.parent),
+            env=plain if programs is None else {**plain, "PATH": f"{programs}{os.pathsep}{plain['PATH']}"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -115,10 +123,11 @@ class Checker(doctest.OutputChecker):
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
+def shell(tmp_path: Path, request: pytest.FixtureRequest, warm: Commands) -> Iterator[Shell]:
     folder = tmp_path / "work"
     folder.mkdir()
-    shell = Shell(folder)
+    is_readme = "[README.md]" in request.node.name
+    shell = Shell(folder, None if is_readme else warm.folder)
     yield shell
     shell.close()
 
@@ -132,6 +141,15 @@ def postgresql() -> Iterator[dict[str, str]]:
         yield {"PGHOST": "localhost", "PGPORT": str(server.port), "PGUSER": "postgres"}
 
 
+@pytest.fixture
+def mariadb(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The same with MariaDB: the port by the environment, all else by the option file of the home."""
+    with new_mariadb(innodb_flush_log_at_trx_commit="1", sync_binlog="1") as server:
+        MariaDatabase(server, "mysql").run("CREATE DATABASE shop CHARACTER SET utf8mb4")
+        (tmp_path / ".my.cnf").write_text("[client]\nprotocol=tcp\nhost=127.0.0.1\nuser=root\n")
+        yield {"MYSQL_TCP_PORT": str(server.port)}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_what_a_document_shows_is_what_happens(
     document: str, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
@@ -142,9 +160,10 @@ def test_what_a_document_shows_is_what_happens(
     typed = "\n".join(command.text for block in found if block.kind == "console" for command in commands(block))
     if "docs/" in typed:
         (tmp_path / "work" / "docs").symlink_to(ROOT / "docs")
-    if "postgresql://" in typed:
-        for name, value in request.getfixturevalue("postgresql").items():
-            assert shell.run(f"export {name}={value}") == ([], 0)
+    for fixture in ("postgresql", "mariadb"):
+        if f"{fixture}://" in typed:
+            for name, value in request.getfixturevalue(fixture).items():
+                assert shell.run(f"export {name}={value}") == ([], 0)
     names: dict[str, Any] = {}
     for block in found:
         if block.kind == "console":

@@ -7,10 +7,15 @@ from pathlib import Path
 import pytest
 
 from tests.journeys.desk import Desk
-from tests.journeys.follower import House
+from tests.journeys.follower import House, MariaHouse
+from tests.mariadb_server import Database as MariaDatabase
+from tests.mariadb_server import mariadb, mariadb_server, mariadb_servers
 from tests.postgres_server import Database, postgres, postgres_server, postgres_servers
 
-__all__ = ["desk", "house", "postgres", "postgres_server", "postgres_servers"]
+__all__ = [
+    "desk", "house", "maria", "mariadb", "mariadb_server", "mariadb_servers", "postgres", "postgres_server",
+    "postgres_servers",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -26,3 +31,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 def house(tmp_path: Path, postgres: Database) -> House:
     """A fresh PostgreSQL database with a vault beside it; nothing is captured yet."""
     return House(tmp_path, postgres)
+
+
+@pytest.fixture
+def maria(tmp_path: Path, mariadb: MariaDatabase) -> MariaHouse:
+    """A fresh MariaDB database with a vault beside it; nothing is captured yet."""
+    return MariaHouse(tmp_path, mariadb)

@@ -10,7 +10,8 @@ import pytest
 
 from tests.journeys.desk import Desk
 from tests.journeys.follower import House
-from tests.postgres_server import Server, eventually
+from tests.postgres_server import Server
+from tests.waiting import eventually
 
 ORDERS = (
     "CREATE TABLE orders (id int PRIMARY KEY, note text, at timestamp, amount int)",
@@ -50,7 +51,7 @@ TABLES = (
         "CREATE UNIQUE INDEX i ON items (v); ALTER TABLE items REPLICA IDENTITY USING INDEX i; DELETE FROM items",
         ALTERED,
     ),
-    ("ALTER TABLE items DROP CONSTRAINT items_pkey", "definition of items"),
+    ("ALTER TABLE items DROP CONSTRAINT items_pkey", "items: changed untold while not followed"),
     ("ALTER TABLE items ADD PRIMARY KEY (id), REPLICA IDENTITY DEFAULT", "items"),
 )
 CHANGE = "UPDATE items SET v = -4"
@@ -102,7 +103,7 @@ def test_a_definition_that_changes_while_it_is_followed_is_noticed_without_a_row
         shop.database.run("CREATE TABLE fresh AS SELECT 1 AS a", "TRUNCATE items")
         eventually(lambda: len(shop.reasons) >= 3, "the emptied table is seen")
         shop.safe()
-        eventually(lambda: "fresh" in shop.open().views(), "the new table is there")
+        eventually(lambda: "fresh" in shop.open().views(at="latest"), "the new table is there")
     shop.prove()
 
 
@@ -238,19 +239,22 @@ def test_a_table_that_may_not_be_read_is_a_gap_and_the_others_are_followed_on(sh
     url = shop.database.role("least", "REPLICATION")
     shop.database.run(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
     shop.config.write_text(shop.config.read_text().replace(owner, url))
-    with shop.at_work():
-        shop.database.run("CREATE TABLE closed (id int PRIMARY KEY)", "INSERT INTO closed VALUES (1)")
-        shop.database.run("UPDATE orders SET amount = 5")
-        eventually(lambda: any("closed" in gap for gap in shop.gaps()), "the gap is named")
-        shop.safe()
+    shop.database.run("CREATE TABLE closed (id int PRIMARY KEY)", "INSERT INTO closed VALUES (1)")
+    shop.database.run("UPDATE orders SET amount = 5")
+    shop.catch_up()
     assert f'mend it with: GRANT SELECT ON "public"."closed" TO {role}' in " ".join(shop.gaps())
+    with shop.at_work():
+        shop.database.run("CREATE TABLE shut (id int PRIMARY KEY)", "INSERT INTO shut VALUES (1)")
+        eventually(lambda: any("shut" in gap for gap in shop.gaps()), "the gap is named")
+        shop.safe()
+    assert f'mend it with: GRANT SELECT ON "public"."shut" TO {role}' in " ".join(shop.gaps())
     shop.database.run("INSERT INTO closed VALUES (2)", "UPDATE orders SET amount = 6")
     before = len(shop.reasons)
     shop.catch_up()
     assert len(shop.reasons) == before, "it is no break to be told twice"
     assert shop.differing("orders", "items") == []
-    publication = f"ALTER PUBLICATION {shop.slot} ADD TABLE ONLY closed"
-    shop.database.run(publication, "INSERT INTO closed VALUES (3)", f"GRANT SELECT ON closed TO {role}")
+    publication = f"ALTER PUBLICATION {shop.slot} ADD TABLE ONLY closed, ONLY shut"
+    shop.database.run(publication, "INSERT INTO closed VALUES (3)", f"GRANT SELECT ON closed, shut TO {role}")
     shop.catch_up()
     assert shop.gaps() == []
     shop.prove()
@@ -278,7 +282,8 @@ def test_an_application_is_never_refused_because_of_us(house: House) -> None:
             )
         house.database.run("UPDATE orders SET amount = 5")
         house.safe()
-    assert sorted(each.split(":")[0] for each in house.differing()) == sorted(names)
+    # A mark that was set to see how far the follower is may come after what it is asked for.
+    assert {each.split(":")[0] for each in house.differing()} - {"mark"} == {*names}
     told = " ".join(house.gaps())
     assert all(f"{name}: not followed" in told for name in names), told
     house.database.run("ALTER TABLE plain ADD id serial PRIMARY KEY")

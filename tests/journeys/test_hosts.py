@@ -161,6 +161,21 @@ def test_a_key_that_is_not_the_vaults_writer_leaves_no_trace_at_any_site(shop: D
     shop("status")
 
 
+def test_a_host_that_gets_another_key_goes_on_with_a_journal_that_is_whole(shop: Desk) -> None:
+    """Its key was renewed in place: what the old one told stands, and the new one begins a chain of its own."""
+    shop("capture")
+    key = shop.folder / ".holdfast/writer.key"
+    old = shop("trust", "show", "--json").facts[0]["roles"]["writer"]["keys"][0]["keyid"]
+    key.rename(shop.folder / "old.key")
+    public = shop("trust", "key", key).out.strip()
+    shop("trust", "propose", "--writer", public, "--revoke", old, "--identity", "card.txt")
+    for total in (21, 22):
+        run_script(shop.shop, f"UPDATE orders SET total = {total} WHERE id = 2")
+        shop("capture")
+    assert "intact" in shop("verify").out
+    assert shop("status").out.startswith("shop: green")
+
+
 def _notes(folder: Path, pid: int) -> bool:
     """Whether the process has noted itself as the one that writes the index."""
     return any(str(pid) in path.read_text() for path in (folder / ".holdfast/index").glob("lock"))

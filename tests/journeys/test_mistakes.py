@@ -49,7 +49,7 @@ MISTAKES = (
     ("history orders 7", 2, "no commit holds orders '7'", "holdfast show orders"),
     ("history visits 1", 2, "visits has no key", "holdfast diff"),
     ("show visits 1", 2, "this collection has no key"),
-    ("restore --to mysql://x/y", 2, "no source of that kind", "sqlite:///FILE.db"),
+    ("restore --to oracle://x/y", 2, "no source of that kind", "sqlite:///FILE.db"),
     ("restore --to nowhere/x.db", 6, "there is no folder", "make the folder"),
     ("restore --to shop.db/x.db", 6, "shop.db"),
     ("restore --site site-me", 2, "--site needs --to", "--to sqlite:///new.db"),
@@ -69,7 +69,7 @@ MISTAKES = (
     ("status --config letter.txt", 2, "letter.txt", "line 1"),
     ("check --config nowhere.toml", 2, "there is no nowhere.toml", "holdfast check postgresql://"),
     ("check nothing", 2, "no source 'nothing'", "shop"),
-    ("check mysql://localhost/shop", 2, "no source of that kind", "postgresql://HOST/DATABASE"),
+    ("check oracle://localhost/shop", 2, "no source of that kind", "postgresql://HOST/DATABASE"),
 )  # fmt: skip
 
 

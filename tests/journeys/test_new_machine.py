@@ -126,10 +126,11 @@ def test_captures_find_exactly_what_the_shop_changed_however_it_trades(desk: Des
     for number, (script, counts) in enumerate(trade, 1):
         run_script(desk.shop, script)
         copy = contents(desk.shop)
-        (facts,) = desk("capture", "--json").facts
+        # Whoever empties a table so opens an incident (4): the newest state is asked for.
+        (facts,) = desk("capture", "--json", code=None).facts
         assert (facts["new"], facts["changed"], facts["gone"]) == counts, script
         states.append(copy)
-        assert "equal" in desk("compare").err, script
+        assert "equal" in desk("compare", "--at", "latest").err, script
         assert number + 1 == facts["commit"]["sequence"]
     for number in (1, 4, 7, 10, 11):
         assert desk.restored("--at", str(number)) == states[number - 1], number

@@ -37,6 +37,7 @@ class Change:
     script: str
     said: tuple[str, ...]
     diff: tuple[str, ...]
+    holds: bool = False  # what shrinks opens an incident: until somebody accepts it the state before is shown
 
 
 CHANGES = {
@@ -64,6 +65,7 @@ CHANGES = {
         "ALTER TABLE goods DROP COLUMN note",
         ("goods: column note was dropped",),
         ("goods: 0 gone, 0 new, 2 changed, 1 equal",),
+        holds=True,
     ),
     "a column renamed": Change(
         "ALTER TABLE goods RENAME COLUMN note TO remark",
@@ -91,6 +93,7 @@ CHANGES = {
         rebuilt("id INTEGER PRIMARY KEY, name TEXT NOT NULL, price TEXT, note TEXT"),
         ("goods: column price changed its type", "sqlite:schema: definitions: 0 new, 1 changed, 3 gone"),
         ("goods: 0 gone, 0 new, 3 changed, 0 equal",),
+        holds=True,
     ),
     "another affinity, same values": Change(
         rebuilt("id INTEGER PRIMARY KEY, name TEXT NOT NULL, price NUMERIC, note BLOB"),
@@ -162,12 +165,13 @@ def test_a_change_of_schema_is_shown_and_the_states_before_and_after_it_come_bac
     run_script(desk.shop, change.script)
     after = contents(desk.shop)
     assert after != before
-    said = desk("capture").out
+    said = desk("capture", code=4 if change.holds else 0).out
     assert all(text in said for text in change.said), said
 
     assert desk.restored("--at", "1") == before
     assert desk.restored("--at", "2") == after
-    assert desk.restored() == after
+    assert desk.restored("--at", "latest") == after
+    assert desk.restored() == (before if change.holds else after)
     told = desk("diff", "1", "2", code=4).out
     assert all(text in told for text in change.diff), told
     desk("verify")

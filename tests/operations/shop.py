@@ -17,7 +17,7 @@ from holdfast.core.policy import Policy
 from holdfast.core.ports import Applied, Created, Misread, Snapshot, Store, View
 from holdfast.core.records import Collection, Column, Schema
 from holdfast.errors import HoldfastError
-from holdfast.operations.capture import Captured, capture
+from holdfast.operations.capture import Captured, Manner, capture
 from holdfast.operations.found import found_vault
 from holdfast.operations.proof import Print, fingerprint_of
 from holdfast.operations.restore import vault_views
@@ -165,12 +165,12 @@ class Office:
         self.now += timedelta(minutes=1)
         return Vault(self._sites, self.id, identity=identity or self.identity, now=lambda: self.now)
 
-    def capture(self) -> Captured:
+    def capture(self, manner: Manner | None = None) -> Captured:
         """A capture, as a new process does it: without a key that decrypts."""
         self.now += timedelta(minutes=1)
         self.shop.now = self.now
         vault = Vault(self._sites, self.id, now=lambda: self.now)
-        return capture(vault, self.writer, self.shop, self.folder, lambda _: None)
+        return capture(vault, self.writer, self.shop, self.folder, manner or Manner())
 
     def views(self, at: int | None = None) -> dict[str, VaultView]:
         """Every collection of a commit."""

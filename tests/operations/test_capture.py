@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from msgspec.structs import replace as replace_fields
 from holdfast.core.canonical import tagged_value
 from holdfast.core.records import Column, Schema
 from holdfast.errors import Unreachable, Unsupported
-from holdfast.operations.capture import Captured, capture
+from holdfast.operations.capture import Captured, Manner, capture
 from holdfast.state.index import Index
 from holdfast.vault.findings import Problem
 from holdfast.vault.heal import heal
@@ -191,7 +192,7 @@ def test_a_reader_opens_the_collections_he_was_granted_and_no_other(office: Offi
     (reader,) = roles.reader
     scoped = replace_fields(roles, reader=(replace_fields(reader, collections=("clicks",)),))
     vault.trusted = replace(vault.trusted, document=replace_fields(vault.trusted.document, roles=scoped))
-    capture(vault, office.writer, office.shop, office.folder, lambda _: None)
+    capture(vault, office.writer, office.shop, office.folder, Manner())
     state = office.vault(office.reader).state()
     assert (set(state.collections), len(state.closed)) == ({"clicks"}, 1)
     assert held_in(office) == wanted(office)
@@ -377,3 +378,17 @@ def test_the_index_is_pending_before_any_site_sees_the_commit(office: Office) ->
     assert waiting == [sha256_hex(kept.encode())]
     office.capture()
     assert waiting[0] in office.vault().known()
+
+
+def test_all_collections_get_new_bases_at_once_when_those_that_stand_are_old(office: Office) -> None:
+    """Else no era would ever end, and nothing could ever be pruned; at most once a day if one can't be read."""
+    office.capture()
+    office.now += timedelta(days=29)
+    assert set(kinds(office.capture()).values()) == {"same"}
+    office.now += timedelta(days=1)
+    assert set(kinds(office.capture()).values()) == {"base"}
+    head = office.vault().head
+    assert head is not None
+    assert head.commit.since == head.place
+    assert set(kinds(office.capture()).values()) == {"same"}
+    assert is_sound(office)

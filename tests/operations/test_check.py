@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.core.policy import Color, Policy
-from holdfast.operations.check import Standing, check, mend, standing
+from holdfast.operations.check import Host, Standing, check, mend, standing
 from holdfast.operations.journal import signing_key_of
 from holdfast.vault.findings import Problem
 from holdfast.vault.format import Link
@@ -175,5 +175,5 @@ def test_a_host_whose_newest_commit_was_rolled_up_is_not_set_back() -> None:
         (own, ()),
         (beyond, ("vault: rolled back (commit 3, which this host wrote, is at no site)",)),
     ):
-        found = standing(tailed.world.vault(), POLICY, witnessed=(witnessed,))
+        found = standing(tailed.world.vault(), POLICY, Host(witnessed=(witnessed,)))
         assert found.safety.reasons == reasons

@@ -1,28 +1,29 @@
-"""Keeping the copy: capture, status, log, verify, heal, drill."""
+"""Keeping the copy: capture, status, log, drill, reindex."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from holdfast.cli.approve import tell_open
 from holdfast.cli.options import At, Config, Identity, Json, Site, opened
-from holdfast.cli.output import Output, amount, bytes_text, moment, plural, span
+from holdfast.cli.output import Output, amount, bytes_text, found_lines, moment, plural, span
 from holdfast.cli.proven import drilled, drilled_lines
+from holdfast.cli.tend import finding_facts
 from holdfast.core.config import CONFIG_NAME
 from holdfast.core.events import CaptureDone, Drilled, Verified
 from holdfast.core.policy import Color
 
 if TYPE_CHECKING:
     from holdfast.operations.capture import Captured
-    from holdfast.operations.check import Standing
+    from holdfast.operations.check import SiteStanding, Standing
 
 __all__ = ["register"]
 
 GAPS, DIFFERENT, UNREACHABLE, DAMAGED = 3, 4, 6, 7
-_SHOWN = 20
 
 
 def register(app: typer.Typer) -> None:
@@ -30,8 +31,6 @@ def register(app: typer.Typer) -> None:
     app.command(short_help="Keep what is new at every site.")(capture)
     app.command(short_help="How well the newest commit is kept.")(status)
     app.command(short_help="List the commits.")(log)
-    app.command(short_help="Read and check every byte at every site.")(verify)
-    app.command(short_help="Put right what is damaged, missing or lost.")(heal)
     app.command(short_help="Restore to scratch, prove it, time it.")(drill)
     app.command(short_help="Make this host's index anew.")(reindex)
 
@@ -43,19 +42,23 @@ def capture(
 ) -> int:
     """Take a consistent snapshot and keep what is new at every site. Needs no key that can decrypt.
 
-    Exits 3 if a site did not take it or something could not be kept.
+    While no site answers it waits in this host's spool; the next capture brings it to the sites. Exits 4 if what it
+    found opened an incident, or joined one, 3 if a site did not take it or something could not be kept.
 
     Example: holdfast capture
     """
     output = Output(as_json=as_json)
-    vault = opened(config, "")
+    vault = opened(config, alone=True)
     with output.progress() as emit:
         done = vault.capture(source or None, emit)
-    output.facts(_captured_facts(done), *_captured_lines(done))
-    return GAPS if done.failed or done.event.gaps else 0
+    asked_for = tell_open(output, vault) if done.held else []
+    output.facts(_captured_facts(done) | {"asked_for": asked_for}, *_captured_lines(done))
+    if done.judged.more:
+        return DIFFERENT
+    return GAPS if done.failed or done.event.gaps or not done.held else 0
 
 
-def status(config: Config = Path(CONFIG_NAME), identity: Identity = "", as_json: Json = False) -> int:
+def status(config: Config = Path(CONFIG_NAME), identity: Identity = None, as_json: Json = False) -> int:
     """How well the newest commit is kept: green, amber or red, with every reason. Reads no data.
 
     Exits 0 if green, 3 if amber, 7 if red.
@@ -67,20 +70,24 @@ def status(config: Config = Path(CONFIG_NAME), identity: Identity = "", as_json:
     standing = vault.status()
     now = datetime.now(UTC)
     lines = [*_status_lines(standing, now), *_following_lines(standing.following)]
-    output.facts(_status_facts(standing, now) | {"following": standing.following}, *lines)
+    facts = {"following": standing.following, "asked_for": tell_open(output, vault)}
+    output.facts(_status_facts(standing, now) | facts, *lines)
     if not as_json:
         rows = [
-            (site.site, site.owner, _site_state(site, standing.head), each.grade or "-", amount(site.objects))
+            (
+                *(site.site, site.owner, _site_state(site, standing.head), each.grade or "-"),
+                *(_hold_text(each), amount(site.objects)),
+            )
             for each in standing.sites
             for site in (each.report,)
         ]
-        output.table(("site", "owner", "holds", "receipt", "objects"), rows, right=(4,))
+        output.table(("site", "owner", "holds", "receipt", "deletion", "objects"), rows, right=(5,))
     return {Color.GREEN: 0, Color.AMBER: GAPS, Color.RED: DAMAGED}[standing.safety.color]
 
 
 def log(
     config: Config = Path(CONFIG_NAME),
-    identity: Identity = "",
+    identity: Identity = None,
     site: Site = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, newest last.")] = 50,
     as_json: Json = False,
@@ -91,7 +98,7 @@ def log(
     """
     output = Output(as_json=as_json)
     vault = opened(config, identity, site)
-    entries = vault.log()[-limit:]
+    entries, gone = vault.log()[-limit:], vault.gone()
     captures = {event.commit.sha256: event for event in vault.events() if isinstance(event, CaptureDone)}
     rows = []
     for entry in entries:
@@ -104,7 +111,8 @@ def log(
         commit = entry.signed.commit
         facts = {"number": entry.number, "is_final": entry.is_final, "at": entry.signed.clock}
         facts |= {"stream": commit.stream, "sequence": commit.sequence, "sha256": entry.signed.sha256}
-        facts |= {"sites": entry.sites, **counts}
+        is_pruned = entry.number in gone
+        facts |= {"sites": entry.sites, "is_pruned": is_pruned, **counts}
         if as_json:
             output.facts(facts)
         changed = f"+{amount(done.new)} ~{amount(done.changed)} -{amount(done.gone)}" if done else "closed"
@@ -113,7 +121,7 @@ def log(
                 f"{'#' if entry.is_final else '~'}{entry.number}",
                 moment(entry.signed.clock),
                 entry.signed.sha256[:12],
-                changed,
+                f"{changed} pruned" if is_pruned else changed,
                 ", ".join(entry.sites),
             )
         )
@@ -121,47 +129,13 @@ def log(
         output.table(("no", "time", "commit", "records", "sites"), rows)
         if not all(entry.is_final for entry in entries):
             output.note("~ is not rolled up yet, and its number will change: ask for it by its time or its commit")
-
-
-def verify(
-    config: Config = Path(CONFIG_NAME), identity: Identity = "", site: Site = None, as_json: Json = False
-) -> int:
-    """Read every byte at every site and check it against what is signed. Needs no key.
-
-    Exits 7 if anything is damaged, missing or forged, 6 if a site does not answer, 3 if one is only behind.
-
-    Example: holdfast verify
-    """
-    output = Output(as_json=as_json)
-    vault = opened(config, identity, site)
-    with output.progress() as emit:
-        report = vault.verify(emit)
-    output.facts(_report_facts(report), *_report_lines(report))
-    kinds = {str(finding.kind) for finding in report.all_findings if not finding.kind.is_note}
-    if kinds - {"unreachable", "behind"}:
-        return DAMAGED
-    return UNREACHABLE if "unreachable" in kinds else GAPS if kinds else 0
-
-
-def heal(config: Config = Path(CONFIG_NAME), identity: Identity = "", site: Site = None, as_json: Json = False) -> int:
-    """Put right from other sites what is damaged or missing, and rebuild a site that lost everything. Deletes nothing.
-
-    Exits 7 if something lies intact at no site.
-
-    Example: holdfast heal
-    """
-    output = Output(as_json=as_json)
-    vault = opened(config, identity, site)
-    with output.progress() as emit:
-        report = vault.heal(emit)
-    output.facts(_heal_facts(report), *_heal_lines(report))
-    return 0 if report.is_whole else DAMAGED
+    tell_open(output, vault)
 
 
 def drill(
     at: At = "",
     config: Config = Path(CONFIG_NAME),
-    identity: Identity = "",
+    identity: Identity = None,
     site: Site = None,
     as_json: Json = False,
 ) -> int:
@@ -193,7 +167,7 @@ def reindex(
         bool, typer.Option("--forget", help="Only remove it: the next capture keeps everything anew.")
     ] = False,
     config: Config = Path(CONFIG_NAME),
-    identity: Identity = "",
+    identity: Identity = None,
     as_json: Json = False,
 ) -> None:
     """Make this host's index of keys and digests anew from the vault, when it is lost or damaged.
@@ -220,6 +194,8 @@ def _captured_facts(done: Captured) -> dict[str, Any]:
              "gone": each.gone, "schema": [str(change) for change in each.schema], "gaps": each.gaps}
             for each in done.collections
         ],
+        "findings": [each.to_json() for each in done.judged.findings],
+        "incident": done.judged.incident or None,
     }  # fmt: skip
 
 
@@ -229,11 +205,15 @@ def _captured_lines(done: Captured) -> list[str]:
     changed = f"+{amount(event.new)} ~{amount(event.changed)} -{amount(event.gone)}"
     records, sites = plural(event.records, "record"), plural(len(done.held), "site")
     lines.append(f"commit {event.commit.sha256[:12]}: {records} ({changed}) in {span(event.seconds)}")
-    lines.append(f"  {bytes_text(event.stored)} to {sites}: {', '.join(done.held)}")
+    held = f"to {sites}: {', '.join(done.held)}" if done.held else "wait in this host's spool: no site answers"
+    lines.append(f"  {bytes_text(event.stored)} {held}")
     lines += _schema_lines(done)
     lines += [f"  gap: {gap}" for gap in event.gaps]
     lines += [f"  site {site} did not take it: {err.message}" for site, err in done.failed.items()]
-    if done.failed:
+    lines += found_lines(done.judged.told, done.judged.incident, is_new=done.judged.is_new)
+    if not done.held:
+        lines.append('next: see to the sites; then "holdfast capture" brings it there: until then it is not safe')
+    elif done.failed:
         lines.append(f'next: see to {", ".join(done.failed)}, then "holdfast heal" brings all sites up to date')
     return lines
 
@@ -269,9 +249,16 @@ def _status_facts(standing: Standing, now: datetime) -> dict[str, Any]:
         "sites": [
             {"site": each.report.site, "owner": each.report.owner, "state": _site_state(each.report, standing.head),
              "receipt": each.grade or None, "objects": each.report.objects,
-             "findings": [_finding(finding) for finding in each.report.findings]}
+             "deletion": {"grade": each.hold.kind, "detail": each.hold.detail},
+             "unread": each.reach.unread if each.reach else None,
+             "read_since": each.reach.since if each.reach else None,
+             "findings": [finding_facts(finding) for finding in each.report.findings]}
             for each in standing.sites
         ],
+        "custody": {
+            "threshold": standing.custody.threshold, "holders": [each.name for each in standing.custody.holders],
+            "alive": standing.custody.alive, "color": standing.custody.color.value},
+        "incidents": [{"incident": each.incident, "at": each.at, "reason": each.reason} for each in standing.incidents],
         "last": {kind: event.to_json() for kind, event in standing.last.items()},
     }  # fmt: skip
 
@@ -289,6 +276,9 @@ def _status_lines(standing: Standing, now: datetime) -> list[str]:
     held = f"{plural(len(standing.safety.sites), 'site')} of {plural(len(standing.safety.owners), 'owner')}"
     lines.append(f"safe at {held}")
     lines += [f"  {reason}" for reason in standing.safety.reasons]
+    lines += [f"next: holdfast findings {each.incident}" for each in standing.incidents]
+    lines.append(f"custody: {standing.custody.label}")
+    lines += _reading_lines(standing, now)
     verified, drilled = standing.last.get("verify"), standing.last.get("drill")
     if isinstance(verified, Verified):
         lines.append(f"last verify: {moment(verified.at)}, {plural(len(verified.findings), 'problem')}")
@@ -296,6 +286,17 @@ def _status_lines(standing: Standing, now: datetime) -> list[str]:
         verdict = "proven" if drilled.is_proven else "NOT EQUAL"
         lines.append(f"last drill: {moment(drilled.at)}, {verdict}, {span(drilled.seconds)} to restore everything")
     return lines
+
+
+def _reading_lines(standing: Standing, now: datetime) -> list[str]:
+    """Since when every byte at the sites was read, where anything is known of that."""
+    known = [each.reach for each in standing.sites if each.reach is not None]
+    unread = sum(each.unread for each in known)
+    if not known:
+        return []
+    days = -(-(now - min(each.since for each in known)) // timedelta(days=1))
+    new = f", but for {plural(unread, 'object')} not read yet" if unread else ""
+    return [f"every byte read within {plural(max(days, 1), 'day')}{new}"]
 
 
 def _following_lines(following: dict[str, Any] | None) -> list[str]:
@@ -312,6 +313,11 @@ def _following_lines(following: dict[str, Any] | None) -> list[str]:
     return lines
 
 
+def _hold_text(site: SiteStanding) -> str:
+    """What a site does against deletion; of a lock also how long it holds."""
+    return f"holds {site.hold.detail}".strip() if site.hold.kind == "holds" else site.hold.kind
+
+
 def _site_state(report: Any, head: Any) -> str:
     found = [finding for finding in report.findings if not finding.kind.is_note]
     if found:
@@ -319,73 +325,3 @@ def _site_state(report: Any, head: Any) -> str:
     if report.holds is None:
         return "nothing yet"
     return "everything" if head is not None and report.holds == head.link else f"up to commit {report.holds.sequence}"
-
-
-def _report_facts(report: Any) -> dict[str, Any]:
-    return {
-        "vault": report.vault,
-        "is_sound": report.is_sound,
-        "commits": report.commits,
-        "head": report.head.sha256 if report.head else None,
-        "sites": [
-            {"site": each.site, "owner": each.owner, "objects": each.objects, "bytes": each.bytes,
-             "rolled_up": {"objects": each.rolled_objects, "bytes": each.rolled_bytes},
-             "quarantined": each.quarantined, "holds": each.holds.sequence if each.holds else None,
-             "findings": [_finding(finding) for finding in each.findings]}
-            for each in report.sites
-        ],
-        "findings": [_finding(finding) for finding in report.findings],
-    }  # fmt: skip
-
-
-def _report_lines(report: Any) -> list[str]:
-    lines = []
-    for each in report.sites:
-        bad = [finding for finding in each.findings if not finding.kind.is_note]
-        verdict = "intact" if not bad else plural(len(bad), "problem")
-        lines.append(
-            f"{each.site} ({each.owner}): {plural(each.objects, 'object')}, {bytes_text(each.bytes)}: {verdict}"
-        )
-        if each.rolled_objects:
-            lines.append(f"  rolled up: {plural(each.rolled_objects, 'object')}, {bytes_text(each.rolled_bytes)}")
-        lines += _named([*bad, *(finding for finding in each.findings if finding.kind.is_note)])
-    if report.findings:
-        lines.append("the vault as a whole:")
-        lines += _named(report.findings)
-    if any(finding.kind.is_healable for finding in report.all_findings):
-        lines.append('next: "holdfast heal" puts right what another site holds intact')
-    if away := [each.site for each in report.sites if any(str(found.kind) == "unreachable" for found in each.findings)]:
-        lines.append(f"next: connect {', '.join(away)} and verify again")
-    return lines
-
-
-def _heal_facts(report: Any) -> dict[str, Any]:
-    return {
-        "is_whole": report.is_whole,
-        "healed": [
-            {"site": each.site, "name": each.name, "bytes": each.size, "mended": each.mended} for each in report.healed
-        ],
-        "failed": [_finding(finding) for finding in report.failed],
-    }
-
-
-def _heal_lines(report: Any) -> list[str]:
-    lines = []
-    for site in sorted({each.site for each in report.healed}):
-        mine = [each for each in report.healed if each.site == site]
-        mended = sum(each.mended for each in mine)
-        size = bytes_text(sum(each.size for each in mine))
-        lines.append(f"{site}: {plural(mended, 'damaged object')} replaced, {len(mine) - mended} put back, {size}")
-    lines += _named(report.failed)
-    if not lines:
-        lines.append("nothing to do: every site holds everything intact")
-    return lines
-
-
-def _named(findings: Any) -> list[str]:
-    shown = [f"  {each.kind}: {each.name or each.site} ({each.detail})" for each in findings[:_SHOWN]]
-    return [*shown, f"  and {len(findings) - _SHOWN} more (all of them: --json)"] if len(findings) > _SHOWN else shown
-
-
-def _finding(finding: Any) -> dict[str, str]:
-    return {"kind": str(finding.kind), "name": finding.name, "detail": finding.detail, "site": finding.site}

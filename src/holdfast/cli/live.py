@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli.options import Config, Json, opened
-from holdfast.cli.output import Output, bytes_text, moment, plural, span
+from holdfast.cli.output import Output, bytes_text, found_lines, moment, plural, span
 from holdfast.core.config import CONFIG_NAME
 from holdfast.errors import Usage
 
@@ -34,7 +34,8 @@ def register(app: typer.Typer) -> None:
 
 
 def check(source: _SourceOrUrl = "", config: Config = Path(CONFIG_NAME), as_json: Json = False) -> int:
-    """Name what stands in the way of following a source, each with the statement that mends it. Changes nothing.
+    """Name what stands in the way of following a source, each with the statement that mends it, and what holdfast.toml
+    declares of its collections and they do not have. Changes nothing.
 
     With a URL it needs no vault: ask it before "holdfast init", as the role that is to follow.
 
@@ -81,7 +82,7 @@ def follow(
             emit=emit,
             tell=lambda step: output.facts(step.to_json(), *_lines(step)),
         )
-        opened(config, "").follow(watch, source or None)
+        opened(config).follow(watch, source or None)
 
 
 def _obstacles(source: str, config: Path) -> Sequence[Obstacle]:
@@ -90,8 +91,11 @@ def _obstacles(source: str, config: Path) -> Sequence[Obstacle]:
 
         return obstacles_of(source)
     if not config.exists():
-        raise Usage(f"there is no {config}", hint="name a database: holdfast check postgresql://ROLE@HOST/DATABASE")
-    return opened(config, "").obstacles(source or None)
+        raise Usage(
+            f"there is no {config}",
+            hint="name a database: holdfast check postgresql://ROLE@HOST/DATABASE, or mariadb://…",
+        )
+    return opened(config).obstacles(source or None)
 
 
 def _stop(asked: list[int], number: int) -> None:
@@ -104,13 +108,15 @@ def _lines(step: Followed) -> list[str]:
     waiting = step.kept.bytes_behind if step.kept else 0
     kept = f", {bytes_text(waiting)} of its log waiting" if waiting >= _TOLD_BYTES else ""
     short = [f"  note: {step.kept.shortage}"] if step.kept and step.kept.shortage else []
-    if step.kind == "idle":
-        return []
+    found = found_lines(step.found, step.incident, is_new=step.is_new) if step.found else []
+    if step.kind in ("idle", "found"):
+        return found
     if step.kind == "rolled up":
         return [f"#{step.commit} {moment(step.at)} rolled up what was kept since"]
     if step.kind == "snapshot":
         why = f" ({step.why})" if step.why else ""
-        return [f"#{step.commit} {moment(step.at)} snapshot{why}, at {step.position}"]
+        return [f"#{step.commit} {moment(step.at)} snapshot{why}, at {step.position}", *found]
     lag = f", {span(step.lag)} behind" if step.lag is not None else ""
     told = f"{plural(step.changes, 'record')} in {plural(step.transactions, 'transaction')}"
-    return [f"#{step.commit} {moment(step.at)} {told}{lag}{kept}", *(f"  note: {note}" for note in step.notes), *short]
+    notes = [f"  note: {note}" for note in step.notes]
+    return [f"#{step.commit} {moment(step.at)} {told}{lag}{kept}", *notes, *short, *found]

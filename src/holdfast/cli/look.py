@@ -37,7 +37,7 @@ def show(
     where: Where = "",
     limit: Annotated[int, typer.Option(min=1, help="How many records at most.")] = 20,
     config: Config = Path(CONFIG_NAME),
-    identity: Identity = "",
+    identity: Identity = None,
     site: Site = None,
     as_json: Json = False,
 ) -> None:
@@ -54,6 +54,7 @@ def show(
         _show_collections(output, vault, at)
         return
     records = vault.view(collection, at or None, where=where or None)
+    output.remark(vault.instead)
     if key:
         batch = records.find(parse_key(key, records.schema))
         if batch is None:
@@ -82,7 +83,7 @@ def history(
     collection: Annotated[str, typer.Argument()],
     key: Annotated[str, typer.Argument(help="4711, or col=a,col=b.")],
     config: Config = Path(CONFIG_NAME),
-    identity: Identity = "",
+    identity: Identity = None,
     site: Site = None,
     as_json: Json = False,
 ) -> None:
@@ -93,7 +94,12 @@ def history(
     from holdfast.core.plain import json_value, rows_of, shown_value
 
     output = Output(as_json=as_json)
-    schema, versions = opened(config, identity, site).history(collection, key)
+    vault = opened(config, identity, site)
+    schema, versions = vault.history(collection, key)
+    if gone := vault.gone():
+        output.note(
+            f"versions that only pruned commits held are gone: {plural(len(gone), 'commit')} up to #{max(gone)}"
+        )
     if not versions:
         raise Usage(
             f"no commit holds {collection} {key!r}", hint=f'see which keys there are: "holdfast show {collection}"'
@@ -121,7 +127,7 @@ def diff(
     collections: Collections = None,
     records: Annotated[int, typer.Option(min=0, help="How many records to name per collection.")] = 5,
     config: Config = Path(CONFIG_NAME),
-    identity: Identity = "",
+    identity: Identity = None,
     site: Site = None,
     as_json: Json = False,
 ) -> int:
@@ -143,7 +149,7 @@ def export(
         str, typer.Option("--format", help="One of parquet, csv, jsonl, sqlite; default: by the file's ending.")
     ] = "",
     config: Config = Path(CONFIG_NAME),
-    identity: Identity = "",
+    identity: Identity = None,
     site: Site = None,
     as_json: Json = False,
 ) -> int:
@@ -162,6 +168,7 @@ def export(
     choice = Choice(tuple(collections or ()), parse_where(where) if where else None, tell=output.mapping)
     with output.progress() as emit:
         done = vault.export(target, choice, at or None, form=form, emit=emit)
+    output.remark(vault.instead)
     lines = [f"{name}: {plural(rows, 'record')}" for name, rows in done.rows.items()]
     facts: dict[str, Any] = {"target": str(target), "rows": done.rows, "notes": done.notes}
     if done.mapping is not None:
@@ -174,6 +181,7 @@ def export(
 
 def _show_collections(output: Output, vault: OpenVault, at: str) -> None:
     state = vault.state(at or None)
+    output.remark(vault.instead)
     shown = [each for each in state.collections.values() if not each.part.dropped]
     if output.as_json:
         for each in shown:

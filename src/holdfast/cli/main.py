@@ -6,6 +6,7 @@ Exit codes: 0 done · 1 our bug · 2 usage · 3 done with gaps · 4 differences 
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import os
@@ -13,17 +14,47 @@ import signal
 import sys
 import tempfile
 import traceback
+from importlib.abc import MetaPathFinder
 from types import TracebackType
 from typing import NoReturn
 
 import typer
 from typer.exceptions import TyperException
-from typer.main import get_command
+from typer.main import get_command_name, get_group
+from typer.models import CommandInfo
 
-from holdfast.cli import keep, live, look, mend, setup
+from holdfast.cli import (
+    approve,
+    audit,
+    beat,
+    custody,
+    exercise,
+    findings,
+    gateway,
+    keep,
+    live,
+    locks,
+    look,
+    lost,
+    mend,
+    outbox,
+    prune,
+    salvage,
+    settings,
+    setup,
+    site,
+    tend,
+    trust,
+    undo,
+    watch,
+)
 from holdfast.errors import HoldfastError, Interrupted
 
-__all__ = ["app", "run"]
+__all__ = ["app", "main", "run"]
+
+_NOT_NEEDED = ("numpy", "pandas", "polars")
+# What a site in a bucket needs; the signers look for it too, in case a key is kept at Amazon.
+_FOR_BUCKETS, _SIGNERS = "boto3", "securesystemslib.signer"
 
 app = typer.Typer(
     name="holdfast",
@@ -33,8 +64,32 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (setup, keep, live, look, mend):
+for module in (
+    *(setup, keep, tend, audit, prune, live, beat, watch, outbox),
+    *(look, findings, lost, settings, mend, undo, salvage, exercise),
+    *(gateway, site, custody, locks, approve, trust),
+):
     module.register(app)
+
+
+def main() -> NoReturn:
+    """The program `holdfast`: `run`, in a process that is nobody else's."""
+    sys.meta_path.insert(0, _NotNeeded())
+    run()
+
+
+class _NotNeeded(MetaPathFinder):
+    """Arrow and the drivers load some libraries wherever they are installed, for what no command asks of them; that
+    would take as long as all the rest. Here they count as not installed.
+    """
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == _FOR_BUCKETS:
+            is_needed = _SIGNERS not in sys.modules or hasattr(sys.modules[_SIGNERS], "Signature")
+        else:
+            is_needed = name.partition(".")[0] not in _NOT_NEEDED
+        if not is_needed:
+            raise ModuleNotFoundError(f"no command needs {name}", name=name)
 
 
 def run() -> NoReturn:
@@ -47,8 +102,9 @@ def run() -> NoReturn:
     gc.set_threshold(100_000, 50, 50)
     try:
         # Not through `app()`: it would swallow an interrupt and a broken pipe before they get here.
-        command = get_command(app)
-        with command.make_context("holdfast", sys.argv[1:] or ["--help"]) as context:
+        words = sys.argv[1:] or ["--help"]
+        command = get_group(_asked(words[0]))
+        with command.make_context("holdfast", words) as context:
             code = command.invoke(context)
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
@@ -67,6 +123,25 @@ def run() -> NoReturn:
         # Whoever read our output has gone; what was asked for is done as far as he wanted it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _asked(word: str) -> typer.Typer:
+    """The command line with the one command that the word names; with all of them if it names none.
+
+    To make out the options of all would take longer than most commands run.
+    """
+    commands = [each for each in app.registered_commands if _name(each) == word]
+    groups = [each for each in app.registered_groups if each.name == word]
+    if not commands and not groups:
+        return app
+    only = copy.copy(app)
+    only.registered_commands, only.registered_groups = commands, groups
+    return only
+
+
+def _name(command: CommandInfo) -> str:
+    assert command.callback
+    return command.name or get_command_name(command.callback.__name__)
 
 
 def _bug(kind: type[BaseException], err: BaseException, trace: TracebackType | None) -> None:

@@ -16,10 +16,11 @@ from holdfast.core.policy import Ruling
 from holdfast.errors import Refused, Usage
 
 if TYPE_CHECKING:
+    from holdfast import OpenVault
     from holdfast.operations.proof import Compared
     from holdfast.operations.restore import RestoreDone
 
-__all__ = ["differences_shown", "register"]
+__all__ = ["DIFFERENT", "differences_shown", "register", "restore_shown"]
 
 DIFFERENT = 4
 
@@ -46,7 +47,7 @@ def restore(
     ] = False,
     approve: Annotated[str, typer.Option(metavar="PLAN", help="The id of a plan you have looked at.")] = "",
     config: Config = Path(CONFIG_NAME),
-    identity: Identity = "",
+    identity: Identity = None,
     site: Site = None,
     as_json: Json = False,
 ) -> int:
@@ -72,17 +73,7 @@ def restore(
     choice = Choice(tuple(collections or ()), condition, delete, approve, plan, tell=output.mapping)
     with output.progress() as emit:
         done = vault.restore(choice, at or None, to=to or None, emit=emit)
-    lines = _plan_lines(done) + _deed_lines(done)
-    if done.applied is not None and not vault.is_fresh:
-        lines.append("note: freshness is unproven: only one owner's site was read, and another may hold a newer commit")
-    remarks = vault.remarks(at or None)
-    facts = _restore_facts(done) | {"is_fresh": vault.is_fresh, "remarks": remarks}
-    output.facts(facts, *lines, *(f"note: {remark}" for remark in remarks))
-    if done.decision.ruling is not Ruling.ALLOW and not plan:
-        raise Refused("; ".join(done.decision.reasons), hint=done.decision.hint)
-    if done.mapping is not None and not plan:
-        return exit_code(done.mapping, done.proofs)
-    return 0 if plan or done.is_proven else DIFFERENT
+    return restore_shown(output, vault, done, at, is_plan=plan)
 
 
 def compare(
@@ -90,7 +81,7 @@ def compare(
     at: At = "",
     records: Annotated[int, typer.Option(min=0, help="How many differing records to name per collection.")] = 5,
     config: Config = Path(CONFIG_NAME),
-    identity: Identity = "",
+    identity: Identity = None,
     as_json: Json = False,
 ) -> int:
     """Compare the vault with the live source, record by record: missing, added, changed.
@@ -101,7 +92,24 @@ def compare(
     """
     output = Output(as_json=as_json)
     vault = opened(config, identity)
-    return differences_shown(output, vault.compare(at=at or None, collections=collections or ()), records)
+    found = differences_shown(output, vault.compare(at=at or None, collections=collections or ()), records)
+    output.remark(vault.instead)
+    return found
+
+
+def restore_shown(output: Output, vault: OpenVault, done: RestoreDone, at: str, *, is_plan: bool) -> int:
+    """Print a plan and what became of it; gives the exit code. Raises Refused if it was not allowed."""
+    lines = _plan_lines(done) + _deed_lines(done)
+    if done.applied is not None and not vault.is_fresh:
+        lines.append("note: freshness is unproven: only one owner's site was read, and another may hold a newer commit")
+    remarks = vault.remarks(at or None)
+    facts = _restore_facts(done) | {"is_fresh": vault.is_fresh, "remarks": remarks}
+    output.facts(facts, *lines, *(f"note: {remark}" for remark in remarks))
+    if done.decision.ruling is not Ruling.ALLOW and not is_plan:
+        raise Refused("; ".join(done.decision.reasons), hint=done.decision.hint)
+    if done.mapping is not None and not is_plan:
+        return exit_code(done.mapping, done.proofs)
+    return 0 if is_plan or done.is_proven else DIFFERENT
 
 
 def differences_shown(output: Output, results: Any, records: int, words: tuple[str, str] = ("missing", "added")) -> int:

@@ -15,20 +15,24 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from holdfast.core.events import Progress as Step
+from holdfast.core.printed import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from holdfast.core.mapping import NamedMapping
 
-__all__ = ["Output", "amount", "bytes_text", "moment", "plural", "span"]
+__all__ = ["Output", "amount", "bytes_text", "found_lines", "moment", "plural", "span"]
 
 Emit = Callable[[Step], None]
 _WIDTH_MAX = 100_000
 
 
 class Output:
-    """One command's voice. What draws on a terminal is loaded when there is something to draw."""
+    """One command's voice. What draws on a terminal is loaded when there is something to draw.
+
+    Controls in a text are shown, not done: much of what is told was said by others.
+    """
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
@@ -48,13 +52,18 @@ class Output:
 
         return Console(stderr=True, highlight=False, soft_wrap=True)
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person looks at the results."""
+        return self._out.is_terminal
+
     def facts(self, facts: Mapping[str, Any], *lines: str) -> None:
         """The result: `facts` as one JSON object, or the lines that say the same to a person."""
         if self.as_json:
             print(json.dumps(facts, default=plain, ensure_ascii=False))
         else:
             for line in lines:
-                self._out.print(line, markup=False)
+                self._out.print(printable(line), markup=False)
 
     def row(self, facts: Mapping[str, Any], line: str) -> None:
         """One of many results."""
@@ -70,12 +79,12 @@ class Output:
         for number, heading in enumerate(headings):
             table.add_column(heading, justify="right" if number in right else "left", no_wrap=True)
         for row in rows:
-            table.add_row(*(_escaped(cell) for cell in row))
+            table.add_row(*(_escaped(printable(cell)) for cell in row))
         unlimited = self._out.options.update(width=_WIDTH_MAX)
         if self._out.is_terminal and self._out.measure(table, options=unlimited).maximum > self._out.width:
             for row in rows:
                 values = [f"{heading}: {cell}" for heading, cell in zip(headings, row, strict=True)]
-                self._out.print("\n".join(values), end="\n\n", markup=False)
+                self._out.print(printable("\n".join(values)), end="\n\n", markup=False)
             return
         self._out.print(table)
 
@@ -89,7 +98,12 @@ class Output:
     def note(self, text: str) -> None:
         """Something to know beside the result, on stderr; with `--json` it is part of the facts instead."""
         if not self.as_json:
-            self._err.print(text, markup=False)
+            self._err.print(printable(text), markup=False)
+
+    def remark(self, text: str) -> None:
+        """Something that must be known beside many results, on stderr, with `--json` too; nothing if it is empty."""
+        if text:
+            print(json.dumps({"note": text}, ensure_ascii=False) if self.as_json else f"note: {text}", file=sys.stderr)
 
     @contextmanager
     def progress(self) -> Iterator[Emit]:
@@ -152,6 +166,15 @@ def amount(count: int) -> str:
 def plural(count: int, one: str) -> str:
     """The count and the word that fits it. English only, and only words that take an s: all messages are English."""
     return f"{amount(count)} {one}{'' if count == 1 else 's'}"
+
+
+def found_lines(found: Sequence[str], incident: str, *, is_new: bool) -> list[str]:
+    """What was found at a source, the gravest first, and where to see it; `is_new` if the incident was opened by it."""
+    if not incident:
+        return [f"  found: {text}" for text in found]
+    first = f": {found[0]}" if is_new and found else " is open"
+    more = [f"  found: {text}" for text in (found[1:] if is_new else found)]
+    return [f"incident {incident}{first}; see it with: holdfast findings {incident}", *more]
 
 
 def plain(value: Any) -> Any:

@@ -15,14 +15,11 @@ __all__ = ["drilled", "drilled_lines", "restored_lines"]
 
 def restored_lines(proofs: Sequence[Proof]) -> Iterator[str]:
     """After a restore: how many came out equal, to what, and what became of the others."""
-    from holdfast.core.records import is_definition
-
     yield _proven(proofs)
     for proof in proofs:
         if proof.tally is not None and not proof.is_equal:
             tally = proof.tally
-            is_back = proof.is_whole or (is_definition(proof.name) and not tally.missing)
-            verdict = "all records are back" if is_back else "NOT AS IT WAS"
+            verdict = "all records are back" if proof.is_back else "NOT AS IT WAS"
             yield (
                 f"  {proof.name}: {verdict}: {amount(tally.added)} newer kept, {amount(tally.missing)} missing, "
                 f"{amount(tally.changed)} changed"
@@ -33,7 +30,7 @@ def drilled(proofs: Sequence[Proof]) -> str:
     """Whether all is equal; where only definitions are not, that every record is."""
     from holdfast.core.records import is_definition
 
-    differing = [proof.name for proof in proofs if not proof.is_equal]
+    differing = [proof.name for proof in proofs if not proof.is_as_wanted]
     if not differing:
         return "proven equal by fingerprint"
     if all(map(is_definition, differing)):
@@ -46,6 +43,10 @@ def drilled_lines(proofs: Sequence[Proof]) -> Iterator[str]:
     for proof in proofs:
         if proof.tally is not None and not proof.is_equal:
             tally = proof.tally
+            if proof.has_gone_on:
+                counters = plural(tally.changed, "counter")
+                yield f"  {proof.name}: {counters} moved on past the records followed since the last snapshot"
+                continue
             counts = f"{amount(tally.missing)} missing, {amount(tally.changed)} changed, {amount(tally.added)} added"
             yield f"  {proof.name}: fingerprints differ: {counts}"
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from holdfast.cli.options import Json
 from holdfast.cli.output import Output, plural
 from holdfast.core.config import CONFIG_NAME
+from holdfast.errors import Usage
+
+if TYPE_CHECKING:
+    from holdfast.begin import Begun
 
 __all__ = ["register"]
 
@@ -21,15 +26,24 @@ def register(app: typer.Typer) -> None:
 
 def init(
     database: Annotated[
-        str, typer.Argument(help="What to protect: a SQLite file, or postgresql://ROLE@HOST/DATABASE.")
+        str,
+        typer.Argument(help="What to protect: a SQLite file, postgresql://ROLE@HOST/DB, or mariadb://USER@HOST/DB."),
     ],
     site: Annotated[
-        list[str], typer.Option("--site", metavar="[OWNER=]FOLDER", help="Where a copy goes, and whose it is. Repeat.")
+        list[str],
+        typer.Option("--site", metavar="[OWNER=]PLACE", help="A folder or URL for a copy, and whose it is. Repeat."),
     ],
     name: Annotated[str, typer.Option(help="The vault's name; default: the database's.")] = "",
     card: Annotated[str, typer.Option(metavar="FILE", help="Write the recovery card here instead of showing it.")] = "",
     reader: Annotated[bool, typer.Option(help="Keep a reader key on this host, for show and history.")] = True,
     safe_owners: Annotated[int, typer.Option(min=1, help="Owners that must hold a commit before it is green.")] = 2,
+    credentials: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SITE=SECRET", help="Where the secret for a site lies: file:PATH or env:NAME. Repeat."),
+    ] = None,
+    ca: Annotated[
+        list[str] | None, typer.Option(metavar="SITE=FILE", help="The private authority of a site's certificate.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Set up protection for a database: writes holdfast.toml and this host's keys, and begins the vault at every site.
@@ -39,26 +53,55 @@ def init(
     from holdfast.begin import Wishes, begin_project
 
     output = Output(as_json=as_json)
-    wishes = Wishes(name=name, safe_owners=safe_owners, with_reader=reader, card=Path(card) if card else None)
+    wishes = Wishes(
+        name=name,
+        safe_owners=safe_owners,
+        with_reader=reader,
+        card=Path(card) if card else None,
+        credentials=_pairs(credentials or (), "--credentials"),
+        cas=_pairs(ca or (), "--ca"),
+    )
     founded = begin_project(Path.cwd(), database, site, wishes)
     sites = founded.project.config.sites
     facts = {
         "vault": founded.project.config.vault.id,
         "config": str(founded.project.folder / CONFIG_NAME),
         "sites": [{"name": each.name, "url": each.url, "owner": each.owner} for each in sites],
+        "site_keys": dict(founded.site_keys),
         "reader_key": founded.has_reader,
         "card": card or founded.card,
     }
+    output.facts(facts, *_begun_lines(founded, card))
+
+
+def _begun_lines(founded: Begun, card: str) -> list[str]:
+    """What a person is told once: where the vault lies, which keys there are, and the card."""
+    sites = founded.project.config.sites
     owners = len({each.owner for each in sites})
     where = f"{plural(len(sites), 'site')} of {plural(owners, 'owner')}"
     lines = [f"vault {founded.project.config.vault.id[:16]}… begun at {where}; settings are in {CONFIG_NAME}"]
+    for name, key in founded.site_keys.items():
+        lines.append(f"site {name} vouches with the key {key}: ask its owner whether that is the one of his server")
     if founded.has_reader:
         lines.append("this host keeps a reader key, .holdfast/reader.key, for show and history: whoever takes the host")
         lines.append("can read the records with it, as he can read the database itself; --no-reader leaves it out")
-    if card:
-        lines.append(f"the recovery card is in {card}: print it, keep it away from this machine, and delete the file")
-    else:
-        lines += ["", "This is the recovery card. It is shown once and kept nowhere: print it now.", ""]
-        lines.append(founded.card.rstrip())
-    lines += ["", "next: holdfast capture"]
-    output.facts(facts, *lines)
+    lines += _card_lines(card, founded.card)
+    lines += ["", 'this card alone opens everything; to have several people share that: "holdfast custody split"']
+    lines += ["next: holdfast capture"]
+    return lines
+
+
+def _card_lines(file: str, card: str) -> list[str]:
+    if file:
+        return [f"the recovery card is in {file}: print it, keep it away from this machine, and delete the file"]
+    return ["", "This is the recovery card. It is shown once and kept nowhere: print it now.", "", card.rstrip()]
+
+
+def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not name or not value:
+            raise Usage(f"{option} {text!r} names no site or nothing for it", hint=f"write it as {option} SITE=…")
+        found[name] = value
+    return found

@@ -21,7 +21,7 @@ from holdfast.core.align import Keyed, aligned, is_ascending
 from holdfast.core.canonical import row_digests
 from holdfast.core.records import Column, Schema
 
-__all__ = ["Difference", "Tally", "changed_columns", "compare"]
+__all__ = ["Difference", "Tally", "changed_columns", "compare", "rows_differ"]
 
 _FLOATS = {"float": (pa.int64(), 0x7FF8_0000_0000_0000), "float32": (pa.int32(), 0x7FC0_0000)}
 
@@ -88,6 +88,18 @@ def changed_columns(wanted: pa.RecordBatch, actual: pa.RecordBatch, schema: Sche
     return names
 
 
+def rows_differ(left: pa.RecordBatch, right: pa.RecordBatch, schema: Schema) -> pa.Array | None:
+    """Which records differ in any column, row by row in both, or None if none does."""
+    masks = [_differs(column, left.column(column.name), right.column(column.name)) for column in schema.columns]
+    found = [mask for mask in masks if mask is not None]
+    if not found:
+        return None
+    whole = found[0]
+    for mask in found[1:]:
+        whole = pc.or_(whole, mask)
+    return whole
+
+
 def _checked(stream: Iterator[Keyed]) -> Iterator[Keyed]:
     last: bytes | None = None
     for keyed in stream:
@@ -118,7 +130,7 @@ def _differences(left: Keyed, right: Keyed, schema: Schema, tally: Tally) -> lis
 
 def _changed(left: Keyed, right: Keyed, schema: Schema, tally: Tally) -> list[Difference]:
     """The records that differ between two sides with the same keys, row by row."""
-    mask = None if not schema.key else _rows_differ(left.batch, right.batch, schema)
+    mask = None if not schema.key else rows_differ(left.batch, right.batch, schema)
     if mask is None:
         tally.equal += len(left.keys)
         return []
@@ -140,18 +152,6 @@ def _filtered(side: Keyed, mask: pa.Array) -> Keyed | None:
     if not pc.any(mask).as_py():
         return None
     return Keyed(side.keys.filter(mask), side.batch.filter(mask))
-
-
-def _rows_differ(left: pa.RecordBatch, right: pa.RecordBatch, schema: Schema) -> pa.Array | None:
-    """Which rows differ in any column, or None if none does."""
-    masks = [_differs(column, left.column(column.name), right.column(column.name)) for column in schema.columns]
-    found = [mask for mask in masks if mask is not None]
-    if not found:
-        return None
-    whole = found[0]
-    for mask in found[1:]:
-        whole = pc.or_(whole, mask)
-    return whole
 
 
 def _differs(column: Column, left: Any, right: Any) -> pa.Array | None:

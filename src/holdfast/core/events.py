@@ -10,6 +10,7 @@ events of kinds it does not know whole, so that an older version can read a newe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _GRADES = ("self", "observed", "attested")
+_KINDS: dict[str, type[Event]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,10 @@ class Event:
 
     kind: ClassVar[str] = ""
     at: datetime
+
+    def __init_subclass__(cls) -> None:
+        if cls.kind:
+            _KINDS[cls.kind] = cls
 
     def to_json(self) -> dict[str, Any]:
         """The event as the journal holds it."""
@@ -96,7 +102,10 @@ class CaptureDone(Event):
 
 @dataclass(frozen=True, slots=True)
 class Verified(Event):
-    """These sites were read and checked: so many objects and bytes. No `findings` means that all was as it must be."""
+    """These sites were read and checked: so many objects and bytes. No `findings` means that all was as it must be.
+
+    `oldest` is given when not everything was read now: the oldest reading of any object at these sites.
+    """
 
     kind: ClassVar[str] = "verify"
     head: CommitRef | None
@@ -104,6 +113,7 @@ class Verified(Event):
     objects: int
     size: int
     findings: tuple[str, ...]
+    oldest: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +221,9 @@ def _plain(value: Any) -> Any:
         return value.astimezone(UTC).isoformat(timespec="microseconds")
     if isinstance(value, CommitRef):
         return asdict(value)
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 
 def _damaged(cause: str) -> Damaged:
@@ -235,7 +247,10 @@ def _moment(value: Any) -> datetime:
         raise _damaged("an event has no good time") from error
     if moment.tzinfo is None:
         raise _damaged("an event has a time without a zone")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise _damaged("an event has a time outside all years") from error
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -247,17 +262,38 @@ def _commit(value: Any) -> CommitRef:
     return CommitRef(_text(value.get("stream")), _is(int)(value.get("sequence")), _text(value.get("sha256")))
 
 
+def _number(value: Any) -> float:
+    try:
+        found = float(_is((int, float))(value))
+    except OverflowError as err:
+        raise _damaged("a number is too large") from err
+    if not math.isfinite(found):
+        raise _damaged("a number is none")
+    return found
+
+
+def _pair(value: Any) -> tuple[CommitRef, CommitRef]:
+    if len(_is(list)(value)) != 2:
+        raise _damaged("a range is of two commits")
+    return _commit(value[0]), _commit(value[1])
+
+
 _text = _is(str)
 _READ: Mapping[str, Callable[[Any], Any]] = {
     "datetime": _moment,
+    "datetime | None": lambda value: None if value is None else _moment(value),
     "str": _text,
     "int": _is(int),
-    "float": lambda value: float(_is((int, float))(value)),
+    "float": _number,
     "bool": _is(bool),
     "tuple[str, ...]": _texts,
+    "dict[str, Any]": lambda value: dict(_is(dict)(value)),
+    "tuple[dict[str, Any], ...]": lambda value: tuple(dict(_is(dict)(each)) for each in _is(list)(value)),
+    "Ranges": lambda value: tuple(_pair(each) for each in _is(list)(value)),
     "CommitRef": _commit,
     "CommitRef | None": lambda value: None if value is None else _commit(value),
 }
-_KINDS: Mapping[str, type[Event]] = {
-    each.kind: each for each in (CaptureDone, Verified, Healed, Restored, Drilled, ReceiptGiven)
-}
+
+# Last, for they build on all of the above: whoever reads events knows these kinds as well.
+from holdfast.core import locks as _locks  # noqa: E402, F401
+from holdfast.core import statements as _statements  # noqa: E402, F401

@@ -31,6 +31,7 @@ __all__ = [
     "ENTRY",
     "bucket_digest",
     "bucket_digests",
+    "buckets_of",
     "entries",
     "fingerprint",
     "fold",
@@ -67,6 +68,13 @@ def fold(rows: pa.Array) -> dict[int, bytes]:
         bucket: packed[32 * start : 32 * end].tobytes()
         for bucket, (start, end) in zip(heads.values.to_pylist(), bounds, strict=True)
     }
+
+
+def buckets_of(keys: pa.Array) -> pa.Array:
+    """The number of each key's bucket. They spread evenly, so a bound on them samples keys."""
+    if len(keys) == 0:
+        return pa.array([], pa.uint16())
+    return _big_endian(_buckets(keys), "H", pa.uint16())
 
 
 def bucket_digest(digests: bytes) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from holdfast.core.canonical import decode
+from holdfast.core.printed import in_one_line
 from holdfast.core.records import MIXED, Schema
 
 __all__ = ["json_value", "rows_of", "shown_value"]
@@ -45,7 +46,7 @@ def shown_value(value: Any, *, width: int = 0) -> str:
     elif isinstance(value, bytes):
         text = f"x'{value[:64].hex()}{'…' if len(value) > 64 else ''}'"
     elif isinstance(value, str):
-        text = "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in value)
+        text = in_one_line(value)
     else:
         text = str(value)
     return text if not width or len(text) <= width else text[: width - 1] + "…"

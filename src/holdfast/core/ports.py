@@ -1,7 +1,7 @@
 """The doors to the outside: what a store, a reader and a writer promise, whoever implements them.
 
 One contract suite per protocol runs on every implementation (tests/contracts). Deleting is not among a store's
-verbs: append-only is a type.
+verbs: append-only is a type, and `Deleter` (core/doors.py) another.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from holdfast.core.mapping import Definitions, Dialect, NamedMapping
+    from holdfast.core.dialect import Definitions, Dialect
+    from holdfast.core.mapping import NamedMapping
     from holdfast.core.plan import Plan
     from holdfast.core.records import Collection, Schema
 
@@ -150,6 +151,9 @@ class Applied:
     written: int
     already: int
 
+    def __add__(self, other: Applied) -> Applied:
+        return Applied(self.written + other.written, self.already + other.already)
+
 
 @dataclass(frozen=True, slots=True)
 class Created:
@@ -193,7 +197,8 @@ class MappedWriter(Protocol):
         """Build the whole system anew at an empty place: tables as the mapping says, records as `stored` there.
 
         Views are named as in the source. The place appears complete or not at all. Raises Refused if something is there
-        already.
+        already, and Unfit (`core/ways.py`) for a value that only the engine itself finds not to fit its column's type;
+        views raise it too, and then nothing has appeared either.
         """
 
 

@@ -65,7 +65,7 @@ TYPES: Mapping[str, CanonicalType] = {
 }
 TYPE_BY_TAG: Mapping[int, CanonicalType] = {each.tag: each for each in TYPES.values()}
 MIXED = "mixed"
-_DEFINITIONS = ("sqlite:", "postgres:")
+_DEFINITIONS = ("sqlite:", "postgres:", "mysql:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +155,11 @@ class Collection:
     name: str
     schema: Schema
     not_covered: Sequence[str] = ()
+
+
+def is_counters(collection: str) -> bool:
+    """Whether a collection holds where a source's counters stand: connectors name it so."""
+    return is_definition(collection) and collection.endswith(":sequence")
 
 
 def is_definition(collection: str) -> bool:

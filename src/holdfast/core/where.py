@@ -18,7 +18,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
@@ -26,15 +25,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from holdfast.core.canonical import tagged
-from holdfast.core.literals import NUMBER, RANGES, Literal, parse_mixed, parse_typed, render, unquoted
+from holdfast.core.condition import NUMBER, Condition, Literal, Term, parse_where
+from holdfast.core.literals import RANGES, parse_mixed, parse_typed, render, unquoted
 from holdfast.core.records import MIXED, TYPE_BY_TAG, Column, Schema
 from holdfast.errors import Usage
 
 __all__ = ["Condition", "Term", "matches", "parse_key", "parse_where", "render_key"]
 
-_TOKEN = re.compile(
-    r"""\s*(?:(?P<op>!=|<=|>=|=|<|>)|'(?P<text>(?:[^']|'')*)'|"(?P<name>[^"]+)"|(?P<word>[^\s'"=!<>]+))"""
-)
 _COMPARE: dict[str, Callable[..., Any]] = {
     "=": pc.equal,
     "<": pc.less,
@@ -47,48 +44,6 @@ _PART = re.compile(r"(?P<name>[^=,]+)=(?P<value>(?:[a-z0-9]+:)?'(?:[^']|'')*'|(?
 _OCCURRENCE = 4
 
 _Test = Callable[[Any], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One comparison; `value` is None for null."""
-
-    column: str
-    op: str
-    value: Literal | None
-
-    def __str__(self) -> str:
-        name = self.column if re.fullmatch(r"[^\s'\"=!<>]+", self.column) else f'"{self.column}"'
-        if self.value is None:
-            return f"{name} {self.op} null"
-        shown = "'" + self.value.text.replace("'", "''") + "'" if self.value.is_quoted else self.value.text
-        return f"{name} {self.op} {shown}"
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """Comparisons that must all hold."""
-
-    terms: tuple[Term, ...]
-
-    def __str__(self) -> str:
-        return " and ".join(str(term) for term in self.terms)
-
-
-def parse_where(text: str) -> Condition:
-    """The condition a text states. Raises Usage, naming the place, if it states none."""
-    tokens = _tokens(text)
-    terms = []
-    at = 0
-    while True:
-        terms.append(_term(text, tokens[at : at + 3]))
-        at += 3
-        if at >= len(tokens):
-            return Condition(tuple(terms))
-        place, kind, value = tokens[at]
-        if kind != "word" or value.lower() != "and":
-            raise _mistake(text, place, '"and" is expected here')
-        at += 1
 
 
 def matches(batch: pa.RecordBatch, condition: Condition, schema: Schema) -> pa.Array:
@@ -125,49 +80,13 @@ def render_key(key: bytes, schema: Schema) -> str:
     shown = []
     for column in schema.key_columns:
         value, key = _first_value(key)
-        shown.append((column.name, render(value, type_name=None if column.type == MIXED else column.type)))
+        # A key from before its column changed its type is written as in a mixed one.
+        kind = TYPE_BY_TAG[value[0]].name
+        shown.append((column.name, render(value, type_name=kind if kind == column.type else None)))
     assert not key, "a key has as many values as the schema's key has columns"
     if len(shown) == 1:
         return shown[0][1]
     return ",".join(f"{name}={value}" for name, value in shown)
-
-
-def _tokens(text: str) -> list[tuple[int, str, str]]:
-    """The tokens of a condition: place, kind and value."""
-    found = []
-    at = 0
-    end = len(text.rstrip())
-    while at < end:
-        match = _TOKEN.match(text, at)
-        if match is None or match.lastgroup is None:
-            raise _mistake(text, at, "a quote is not closed")
-        value = match.group(match.lastgroup)
-        kind = match.lastgroup
-        found.append((match.start(kind), kind, value.replace("''", "'") if kind == "text" else value))
-        at = match.end()
-    return found
-
-
-def _term(text: str, tokens: list[tuple[int, str, str]]) -> Term:
-    expected = (({"word", "name"}, "a column"), ({"op"}, "= != < <= > or >="), ({"word", "text"}, "a value"))
-    for number, (kinds, what) in enumerate(expected):
-        if number >= len(tokens):
-            raise _mistake(text, len(text), f"{what} is expected at the end")
-        if tokens[number][1] not in kinds:
-            raise _mistake(text, tokens[number][0], f"{what} is expected here")
-    column, op, (_, kind, value) = tokens[0][2], tokens[1][2], tokens[2]
-    if kind == "word" and value.lower() == "null":
-        if op not in ("=", "!="):
-            raise _mistake(text, tokens[1][0], "null can only be compared with = or !=")
-        return Term(column, op, None)
-    return Term(column, op, Literal(value, is_quoted=kind == "text"))
-
-
-def _mistake(text: str, place: int, what: str) -> Usage:
-    return Usage(
-        f"the condition can't be read at character {place + 1}: {what}\n  {text}\n  {' ' * place}^",
-        hint="write it as: column = value and column < 'other value'",
-    )
 
 
 def _known(name: str, schema: Schema) -> Column:

@@ -1,11 +1,12 @@
-"""Values as text that any engine can hold, and back: dates and times in ISO 8601, uuids, and values of mixed columns.
+"""Values as text that any engine can hold, and back: dates and times in ISO 8601, numbers, uuids, mixed columns.
 
 * One text for each value and one value for each text: what is read back is what was written, or Misfit is raised.
 * Years 1 to 9999 have four digits, so that text sorts as time does; others have a sign and five digits or more
   (`+10000-01-01`; the year before 1 is `+00000`, then `-00001`).
 * Fractions of a second end in no zero; a moment with a zone is written in UTC, as `2026-03-01 09:00:00+00:00`.
-* Of a mixed column dates and times are written like that, one more type as it is, and every other value as `\\x` and
-  its tagged canonical bytes in hexadecimal; so is what would read as something else.
+* Whole numbers are written in digits, others with a point or an exponent, in the fewest digits that tell them apart.
+* Of a mixed column the types that people expect in it are written like that, text as it is, and every other value as
+  `\\x` and its tagged canonical bytes in hexadecimal; so is what would read as something else, and text with a NUL.
 
     >>> moments_written(pa.array([0], pa.timestamp("us")), "timestamp").to_pylist()
     ['1970-01-01 00:00:00']
@@ -16,7 +17,7 @@ from __future__ import annotations
 import re
 from binascii import Error as NotHex
 from binascii import unhexlify
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import pyarrow as pa
@@ -28,16 +29,21 @@ from holdfast.core.records import TYPES
 __all__ = [
     "MOMENTS",
     "Misfit",
+    "clear_read",
+    "clear_written",
     "mixed_read",
     "mixed_written",
     "moments_read",
     "moments_written",
+    "numbers_read",
+    "numbers_written",
     "uuids_read",
     "uuids_written",
 ]
 
 MOMENTS = ("date", "time", "timestamp", "timestamptz")
 
+_NUMBERS = ("int", "uint", "float", "float32")
 _SECOND = 1_000_000
 _DAY = 86_400 * _SECOND
 _CYCLE_DAYS = 146_097  # 400 years
@@ -51,18 +57,23 @@ _USUAL: Mapping[str, str] = {
     "timestamp": rf"^\d{{4}}-\d\d-\d\d {_CLOCK}$",
     "timestamptz": rf"^\d{{4}}-\d\d-\d\d {_CLOCK}\+00:00$",
 }
-_YEAR = r"(?:\d{4}|[+-]\d{5,})"
+# What can't be a day, such as 0000-00-00, is no date's text: it stays readable.
+_YEAR = r"(?:000[1-9]|00[1-9]\d|0[1-9]\d\d|[1-9]\d{3}|[+-]\d{5,})"
+_ANY_DAY = r"(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)|02-(?:0[1-9]|[12]\d))"
 _ANY_CLOCK = r"-?\d\d+:\d\d:\d\d(?:\.\d{1,6})?"
 _SHAPES: Mapping[str, str] = {
-    "date": rf"^{_YEAR}-\d\d-\d\d$",
+    "date": rf"^{_YEAR}-{_ANY_DAY}$",
     "time": rf"^{_ANY_CLOCK}$",
-    "timestamp": rf"^{_YEAR}-\d\d-\d\d {_ANY_CLOCK}$",
-    "timestamptz": rf"^{_YEAR}-\d\d-\d\d {_ANY_CLOCK}\+00:00$",
+    "timestamp": rf"^{_YEAR}-{_ANY_DAY} {_ANY_CLOCK}$",
+    "timestamptz": rf"^{_YEAR}-{_ANY_DAY} {_ANY_CLOCK}\+00:00$",
+    "int": r"^(?:0|-?[1-9]\d*)$",
+    "float": r"^(?:-?(?:\d+\.\d+|\d+(?:\.\d+)?e[+-]?\d+|inf)|nan)$",
 }
 _DATE = re.compile(r"([+-]?\d+)-(\d\d)-(\d\d)", re.ASCII)
 _TIME = re.compile(r"(-?)(\d+):(\d\d):(\d\d)(?:\.(\d{1,6}))?", re.ASCII)
 _UTC = "+00:00"
 _ESCAPE = "\\x"
+_NUL = "\x00"
 _NO_UUID = b"\x00" * 16
 
 
@@ -120,31 +131,75 @@ def uuids_read(texts: pa.Array) -> pa.Array:
     return pc.if_else(texts.is_valid(), found, pa.scalar(None, kind))
 
 
-def mixed_written(values: pa.Array, plain: str) -> pa.Array:
-    """Tagged values as text; those of type `plain`, one that is stored as a string, are written as they are."""
+def numbers_written(values: pa.Array, kind: str) -> pa.Array:
+    """Numbers of one type as text."""
+    texts = values.cast(pa.string())
+    if kind in ("int", "uint"):
+        return texts
+    is_bare = pc.match_substring_regex(texts, pattern=r"^-?\d+$")
+    return pc.if_else(is_bare, pc.binary_join_element_wise(texts, ".0", ""), texts)
+
+
+def numbers_read(texts: pa.Array, kind: str) -> pa.Array:
+    """What `numbers_written` wrote. Raises Misfit for any other text."""
+    try:
+        found = texts.cast(TYPES[kind].arrow)
+    except pa.ArrowInvalid as error:
+        raise Misfit(f"no {kind} is written like that: {error}") from error
+    if pc.all(pc.equal(numbers_written(found, kind), texts)).as_py() is False:
+        raise Misfit(f"no {kind} is written like that")
+    return found
+
+
+def clear_written(texts: pa.Array) -> pa.Array:
+    """Texts for an engine whose texts can't have a NUL: such a one, or one that begins so, as `\\x` and hexadecimal."""
+    unclear = _is_unclear(texts)
+    if not pc.any(unclear).as_py():
+        return texts
+    others = [_ESCAPE + each.encode().hex() for each in texts.filter(unclear).to_pylist()]
+    return pc.replace_with_mask(texts, pc.fill_null(unclear, False), pa.array(others, pa.string()))
+
+
+def clear_read(texts: pa.Array) -> pa.Array:
+    """What `clear_written` wrote. Raises Misfit for what it never writes."""
+    escaped = pc.fill_null(pc.starts_with(texts, pattern=_ESCAPE), False)
+    if not pc.any(escaped).as_py():
+        return texts
+    try:
+        others = [unhexlify(each[len(_ESCAPE) :]).decode() for each in texts.filter(escaped).to_pylist()]
+    except (NotHex, UnicodeError) as error:
+        raise Misfit(f"no text is written like that: {error}") from error
+    found = pc.replace_with_mask(texts, escaped, pa.array(others, pa.string()))
+    if not clear_written(found).equals(texts):
+        raise Misfit("it holds a text in hexadecimal that would be written as it is")
+    return found
+
+
+def mixed_written(values: pa.Array, kinds: Sequence[str]) -> pa.Array:
+    """Tagged values as text: those of `kinds` as people write them, the last of which is stored as a string."""
     tags = pc.binary_slice(values, 0, 1)
     texts = pa.nulls(len(values), pa.string())
     left = values.is_valid()
-    for kind in (*MOMENTS, plain):
+    for kind in kinds:
         mask = pc.and_(left, pc.fill_null(pc.equal(tags, bytes([TYPES[kind].tag])), False))
         if not pc.any(mask).as_py():
             continue
         found = untagged(values.filter(mask), kind)
-        if kind in MOMENTS:
-            found = moments_written(found, kind)
-        else:
-            clear = pc.invert(_reads_otherwise(found))
+        if kind == kinds[-1]:
+            clear = pc.invert(_reads_otherwise(found, kinds))
             mask = pc.replace_with_mask(mask, mask, clear)
             found = found.filter(clear)
+        else:
+            found = _as_written(found, kind)
         texts = pc.replace_with_mask(texts, mask, found)
         left = pc.and_not(left, mask)
     others = [_ESCAPE + each.hex() for each in values.filter(left).to_pylist()]
     return pc.replace_with_mask(texts, left, pa.array(others, pa.string()))
 
 
-def mixed_read(texts: pa.Array, plain: str) -> pa.Array:
+def mixed_read(texts: pa.Array, kinds: Sequence[str]) -> pa.Array:
     """What `mixed_written` wrote, tagged again. Raises Misfit for what it never writes."""
-    found = tagged(texts, plain)
+    found = tagged(texts, kinds[-1])
     escaped = pc.fill_null(pc.starts_with(texts, pattern=_ESCAPE), False)
     if pc.any(escaped).as_py():
         try:
@@ -152,19 +207,28 @@ def mixed_read(texts: pa.Array, plain: str) -> pa.Array:
         except NotHex as error:
             raise Misfit(f"no value is written like that: {error}") from error
         found = pc.replace_with_mask(found, escaped, pa.array(others, pa.binary()))
-    for kind in MOMENTS:
+    for kind in kinds[:-1]:
         mask = pc.fill_null(pc.match_substring_regex(texts, pattern=_SHAPES[kind]), False)
         if pc.any(mask).as_py():
-            found = pc.replace_with_mask(found, mask, tagged(moments_read(texts.filter(mask), kind), kind))
+            read = numbers_read if kind in _NUMBERS else moments_read
+            found = pc.replace_with_mask(found, mask, tagged(read(texts.filter(mask), kind), kind))
     return found
 
 
-def _reads_otherwise(texts: pa.Array) -> pa.Array:
-    """Which texts would be read as an escape or as a moment."""
-    found = pc.starts_with(texts, pattern=_ESCAPE)
-    for shape in _SHAPES.values():
-        found = pc.or_(found, pc.match_substring_regex(texts, pattern=shape))
+def _as_written(values: pa.Array, kind: str) -> pa.Array:
+    return numbers_written(values, kind) if kind in _NUMBERS else moments_written(values, kind)
+
+
+def _reads_otherwise(texts: pa.Array, kinds: Sequence[str]) -> pa.Array:
+    """Which texts would be read as an escape or as another type, or have what not every engine's texts can have."""
+    found = _is_unclear(texts)
+    for kind in kinds[:-1]:
+        found = pc.or_(found, pc.match_substring_regex(texts, pattern=_SHAPES[kind]))
     return found
+
+
+def _is_unclear(texts: pa.Array) -> pa.Array:
+    return pc.or_(pc.starts_with(texts, pattern=_ESCAPE), pc.match_substring(texts, pattern=_NUL))
 
 
 def _bits(kind: str) -> pa.DataType:

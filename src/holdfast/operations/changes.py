@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,7 +26,7 @@ from holdfast.state.runwriter import RunWriter
 from holdfast.state.spool import DigestSpool
 from holdfast.vault.merge import DELETE, INSERT, UPDATE
 
-__all__ = ["Changed", "Ledger", "Pass", "changed_rows", "every_row", "group_rows"]
+__all__ = ["Changed", "Ledger", "Pass", "Watcher", "changed_rows", "every_row", "group_rows"]
 
 _GROUP_ROWS = 512
 _PIECE_ROWS = 1 << 16
@@ -54,14 +54,25 @@ class Ledger:
     gone: int = 0
 
 
+class Watcher(Protocol):
+    """Who looks at what differs, where it is at hand."""
+
+    def seen(self, keys: pa.Array, before: pa.Array | None, after: pa.Array | None) -> None:
+        """Keys whose records came, changed or went, with their digests before and after, NULL or None for none."""
+
+    def held(self, rows: Keyed, is_changed: pa.Array) -> None:
+        """Records as they are now that came, or (`is_changed`) changed; a pass over keys alone has none to show."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One collection on its way through a capture: where its new index goes and what it adds up to."""
+    """One collection on its way through a capture: where its new index goes, what it adds up to, and who looks on."""
 
     name: str
     schema: Schema
     run: RunWriter
     ledger: Ledger
+    watcher: Watcher | None = None
 
 
 class _Piece(NamedTuple):
@@ -142,7 +153,7 @@ class _Block:
         )
         found = row_digests(rows.batch, self._into.schema)
         keys, digests = (pa.concat_arrays(each) for each in zip(*self._known, strict=True))
-        difference = _difference(rows, found, keys, digests, self._into.ledger)
+        difference = _difference(rows, found, keys, digests, self._into)
         start = 0
         for piece, was in self._pieces:
             count = len(piece.keys)
@@ -185,8 +196,9 @@ def _by_group(stream: Iterator[Keyed], heads: Iterator[GroupHead], nothing: Keye
         following = next(heads, None)
 
 
-def _difference(rows: Keyed, found: pa.Array, keys: pa.Array, digests: pa.Array, ledger: Ledger) -> Changed | None:
+def _difference(rows: Keyed, found: pa.Array, keys: pa.Array, digests: pa.Array, into: Pass) -> Changed | None:
     """Compare rows with what the index knew of their range of keys, and add the outcome to the ledger."""
+    ledger = into.ledger
     if rows.keys.equals(keys):
         before, is_gone = digests, pa.repeat(False, len(keys))
     else:
@@ -207,6 +219,10 @@ def _difference(rows: Keyed, found: pa.Array, keys: pa.Array, digests: pa.Array,
     ledger.removed.add(entries(gone_keys, digests.filter(is_gone)))
     ops = pc.if_else(is_new, pa.scalar(INSERT, pa.int8()), pa.scalar(UPDATE, pa.int8())).filter(written)
     kept = Keyed(rows.keys.filter(written), rows.batch.filter(written))
+    if into.watcher is not None:
+        into.watcher.seen(kept.keys, before.filter(written), found.filter(written))
+        into.watcher.seen(gone_keys, digests.filter(is_gone), None)
+        into.watcher.held(kept, is_changed.filter(written))
     return _with_gone(kept, ops, gone_keys)
 
 

@@ -24,10 +24,12 @@ from holdfast.vault.findings import Problem
 from holdfast.vault.format import Link, Place
 from holdfast.vault.heal import catch_up
 from holdfast.vault.keys import epoch_id
+from holdfast.vault.names import Kind, parse_name
 from holdfast.vault.receipts import Grade, receipt_event
 from holdfast.vault.signing import SigningKey
 from holdfast.vault.upload import Upload
 from holdfast.vault.vault import Vault
+from holdfast.vault.words import gather_words
 from holdfast.vault.writer import Appended, Chain, Draft, Prepared, VaultWriter
 
 __all__ = ["Hand", "Next", "Work", "Written"]
@@ -86,20 +88,37 @@ class Next:
 class Hand:
     """This host's hand on its stream: call `settle_earlier` first. The index's lock is the stream's lock.
 
-    With a spool, which is the vault's too, small commits need no site for now. Raises Refused if the key is none of the
-    vault's writers.
+    With a spool, which is the vault's too, small commits need no site for now, and while none answers no commit does.
+    Raises Refused if the key is none of the vault's writers, or a newer trust document is known than the sites have.
     """
 
     def __init__(self, vault: Vault, key: SigningKey, index: Index, spool: Outgoing | None = None) -> None:
+        vault.trusted.require_newest()
         if key.keyid not in vault.trusted.document.roles.writer.keys:
             raise Refused("this host's key is no writer of the vault", hint="use the writer.key that init made for it")
         self.vault = vault
         self.index = index
         self.spool = spool
+        self._key = key
         self._writer = VaultWriter(vault, key)
         self._is_spent = False
         self._chains: dict[str, Link] = {}  # the end of the journal's chain in a tail
         self.notes: list[str] = []
+
+    @property
+    def key(self) -> SigningKey:
+        """The key that signs this host's commits and what it tells of them."""
+        return self._key
+
+    def say(self, write: Callable[[bool], Appended]) -> Appended:
+        """Write into the journal by `write`, which is told whether to use the spool; while sites take it, nothing stays
+        there. Raises Unreachable if nothing takes it.
+        """
+        was_empty = self.spool is None or self.spool.is_empty
+        told = write(self.spool is not None)
+        if self.spool is not None and was_empty and told.held:
+            self.spool.clear()
+        return told
 
     def settle_earlier(self) -> None:
         """Complete or drop what a crash cut off, and bring sites that were away up to date; `notes` tell of it."""
@@ -129,10 +148,11 @@ class Hand:
         Call `index.compact` when all is told: it takes its time, and nobody is to wait for it.
         """
         began = time.monotonic()
+        self.vault.trusted.require_newest()
         place = to or self.next()
         was_empty = self.spool is None or self.spool.is_empty
         with self.index.begin() as run:
-            with self._writer.upload(place.tail, spooled=place.is_small) as upload:
+            with self._writer.upload(place.tail, spooled=self._is_spooled(place)) as upload:
                 taken, position = work(run, upload, Place(place.stream, place.sequence), not place.is_known)
             parts = [(each.recipient, each.part) for each in taken]
             draft = Draft(
@@ -141,17 +161,18 @@ class Hand:
             prepared = self._writer.sign(draft, upload)
             signed(prepared.signed.sha256, position)
             pending = self._make_pending(run, prepared, taken)
-        appended = self._writer.append(prepared, spooled=place.is_small)
+        appended = self._writer.append(prepared, spooled=self._is_spooled(place))
         self.index.settle(pending, applied=True)
         self._is_spent = False
         stored = sum(upload.objects.values()) + len(prepared.data)
         event = _event(prepared, taken, position, stored, time.monotonic() - began)
         event = replace(event, gaps=self._standing_gaps(taken), broke=broke)
+        silent = gather_words(appended.held, prepared.signed, self.vault.trusted, appended.held)
         told = self._tell(appended.receipts(event.at), [event], place)
         if self.spool is not None and was_empty and appended.held and told.held:
             self.spool.clear()
         # Where the upload failed already, what the append met is only its consequence.
-        failed = {**appended.failed, **upload.failed}
+        failed = {**silent, **appended.failed, **upload.failed}
         outcomes, held = tuple(each.outcome for each in taken), tuple(site.name for site in appended.held)
         link, objects = prepared.signed.link, len(prepared.signed.commit.objects)
         return Written(event, self.vault.count, outcomes, held, failed, link, objects)
@@ -174,6 +195,8 @@ class Hand:
         A site that holds nothing at all stays as it is: it may be a drive that is not mounted. `heal` fills it on
         request.
         """
+        if self.vault.is_alone:
+            return
         if self.spool is not None and not self.spool.is_empty:
             self._forward(self.spool)
         if self.vault.head is None or len(self.vault.head_sites) == len(self.vault.sites):
@@ -183,18 +206,37 @@ class Hand:
         sites = sorted({each.site for each in report.healed})
         self.notes += [f"site {site} was behind and was brought up to date" for site in sites]
 
+    def _is_spooled(self, place: Next) -> bool:
+        return self.spool is not None and (place.is_small or self.vault.is_alone)
+
     def _forward(self, spool: Outgoing) -> None:
-        """Bring what waits in the spool to the sites that answer, and say where it lies now."""
+        """Bring what waits in the spool to the sites that answer, and say where it lies now. What can't be brought any
+        more, because the history went on without it, is set aside in a file of its own and never thrown away.
+        """
         self._writer.forward()
+        if self._is_left_out(spool):
+            kept = spool.set_aside()
+            self.vault.refresh()
+            self.notes.append(f"another host wrote meanwhile: what waited here can't follow, and lies in {kept} now")
+            return
         head = self.vault.head
         if head is None or not self.vault.head_sites:
             return
         now, sites = self.vault.now(), [site for site in self.vault.sites if site.name in self.vault.head_sites]
         receipts = [receipt_event(site.name, site.owner, Grade.SELF, head.link, now) for site in sites]
         commit = head.commit
+        gather_words(sites, head, self.vault.trusted, sites)
         self._tell(receipts, (), Next(commit.stream, commit.sequence, None, in_tail=commit.in_tail))
         spool.clear()
         self.notes.append("what waited in the spool lies at the sites now")
+
+    def _is_left_out(self, spool: Outgoing) -> bool:
+        """Whether the spool holds a commit that is neither in the history nor rolled up by one of ours that is."""
+        line, own = {entry.signed.name: entry.signed.sha256 for entry in self.vault.log()}, self.index.stream()
+        if own is not None and own.head in line.values():
+            return False
+        names = (parse_name(entry.name) for entry in spool.list())
+        return any(name is not None and name.kind is Kind.COMMIT and name.text not in line for name in names)
 
     def _standing_gaps(self, taken: list[Taken]) -> tuple[str, ...]:
         """The gaps of all collections as of this commit: those it does not speak of keep theirs."""
@@ -229,7 +271,8 @@ class Hand:
     def _append_again(self, prepared: Prepared) -> bool:
         """Put a signed commit once more. False only if every site answered and none has what it needs."""
         try:
-            self._writer.append(prepared)
+            # What was signed while no site answered has its data in the spool.
+            self._writer.append(prepared, spooled=self.spool is not None and not self.spool.is_empty)
         except Unreachable:
             if any(finding.kind is Problem.UNREACHABLE for finding in self.vault.findings):
                 raise
@@ -276,9 +319,9 @@ class Hand:
         """Go on with this host's journal chain where it ended, and remember its new end; a tail has one of its own.
 
         While a link is on its way the chain is forgotten: after a crash only an absent site may hold the link, and
-        another one signed for its place would be a fork. So a new chain begins then.
+        another one signed for its place would be a fork. So a new chain begins then, and where another key signs now.
         """
-        sealed, spooled = [event.to_json() for event in events], place.is_small
+        sealed, spooled = [event.to_json() for event in events], self._is_spooled(place)
         if place.in_tail:
             after = self._chains.pop(place.tail, None)
             chain = Chain(after.stream if after else secrets.token_hex(8), place.tail)
@@ -286,12 +329,14 @@ class Hand:
             self._chains[place.tail] = told.link
             return told
         self._chains.clear()
-        name, sequence, sha256 = (self.index.recall(_CHAIN) or "  ").split(" ")
+        name, sequence, sha256, *by = (self.index.recall(_CHAIN) or "  ").split(" ")
         self.index.remember(_CHAIN, "")
-        after = Link(name, int(sequence), sha256) if name else None
-        chain = Chain(name or secrets.token_hex(8))
+        after = Link(name, int(sequence), sha256) if by == [self._key.keyid] else None
+        chain = Chain(after.stream if after else secrets.token_hex(8))
         told = self._writer.write_events(chain, receipts, sealed, after=after, spooled=spooled)
-        self.index.remember(_CHAIN, f"{told.link.stream} {told.link.sequence} {told.link.sha256}")
+        if told.held:  # what only the spool holds may be lost with it
+            end = (told.link.stream, str(told.link.sequence), told.link.sha256, self._key.keyid)
+            self.index.remember(_CHAIN, " ".join(end))
         return told
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from holdfast.core.events import Drilled, Progress
 from holdfast.core.ports import Created
+from holdfast.core.records import is_counters
+from holdfast.core.statements import DrillProven
 from holdfast.operations.journal import commit_ref
 from holdfast.operations.proof import Proof
 from holdfast.operations.restore import Choice, restore_new, vault_views
@@ -18,7 +20,7 @@ from holdfast.operations.target import Target
 from holdfast.vault.states import State
 from holdfast.vault.vault import Vault
 
-__all__ = ["DrillDone", "drill"]
+__all__ = ["DrillDone", "drill", "proven"]
 
 Emit = Callable[[Progress], None]
 Place = Callable[[Path], Target]
@@ -45,13 +47,32 @@ def drill(vault: Vault, state: State, place: Place, scratch: SealedScratch, emit
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="holdfast-drill-", dir=memory if memory.is_dir() else None) as folder:
         done = restore_new(wanted, place(Path(folder) / "drill.db"), Choice(), scratch, emit)
+    proofs = tuple(replace(each, has_gone_on=_has_gone_on(each, state)) for each in done.proofs)
     event = Drilled(
         at=now,
         commit=commit_ref(state.signed.link),
-        records=sum(proof.wanted.rows for proof in done.proofs),
-        is_proven=all(proof.is_equal for proof in done.proofs),
+        records=sum(proof.wanted.rows for proof in proofs),
+        is_proven=all(proof.is_as_wanted for proof in proofs),
         seconds=time.monotonic() - began,
         age_seconds=(now - state.signed.clock).total_seconds(),
     )
     assert done.created is not None
-    return DrillDone(event, done.proofs, done.created)
+    return DrillDone(event, proofs, done.created)
+
+
+def proven(state: State, done: DrillDone) -> DrillProven | None:
+    """What of a drill is said in public, so that sites know that a later state can be restored; nothing of an instant.
+
+    A key that opens some collections only proves no commit.
+    """
+    if state.until is not None:
+        return None
+    return DrillProven(done.event.at, done.event.commit, done.event.is_proven and not state.closed)
+
+
+def _has_gone_on(proof: Proof, state: State) -> bool:
+    """Whether counters differ, in value only, and records were followed since they were read."""
+    if not is_counters(proof.name) or proof.tally is None or proof.tally.missing or proof.tally.added:
+        return False
+    read = state.collections[proof.name].part.position
+    return any(each.part.position != read for each in state.collections.values())

@@ -32,13 +32,12 @@ from holdfast.core.plain import json_value
 from holdfast.core.ports import View, Writer
 from holdfast.core.records import MIXED, Column, Schema, is_definition
 from holdfast.errors import Refused, Unreachable, Usage
-from holdfast.operations.mapped import move
+from holdfast.operations.mapped import Mover
 from holdfast.operations.proof import Proof, Signed
-from holdfast.operations.scratch import SealedScratch
 from holdfast.operations.streams import prefetched
-from holdfast.operations.target import Target
+from holdfast.vault.durable import sync_folder
 
-__all__ = ["FORMATS", "Exported", "export_mapped", "export_records", "format_of"]
+__all__ = ["FORMATS", "Exported", "csv_text", "export_mapped", "export_records", "format_of"]
 
 FORMATS = ("parquet", "csv", "jsonl", "sqlite")
 _ENDINGS = {
@@ -122,16 +121,16 @@ def export_records(views: Mapping[str, View], target: Path, form: str, emit: Emi
     return Exported({name: each.rows for name, each in counted.items()}, tuple(notes))
 
 
-def export_mapped(
-    records: Mapping[str, Signed], mapping: NamedMapping, target: Target, scratch: SealedScratch, emit: Emit
-) -> Exported:
+def export_mapped(records: Mapping[str, Signed], mapping: NamedMapping, mover: Mover) -> Exported:
     """Write the records, as the mapping says, to a new database of another engine, and prove what was written."""
     if not records:
         raise Usage("there are no records to write", hint='see what there is: "holdfast show"')
-    created, proofs = move(records, mapping, target, scratch, emit)
-    notes = [f"references that lead to no record in the export: {created.dangling}"] if created.dangling else []
-    rows = {proof.name: proof.found.rows for proof in proofs}
-    return Exported(rows, tuple(notes), mapping, tuple(proofs))
+    done = mover.move(records, mapping)
+    notes = [f"not brought along: {each}" for each in done.created.not_covered]
+    if done.created.dangling:
+        notes.append(f"references that lead to no record in the export: {done.created.dangling}")
+    rows = {proof.name: proof.found.rows for proof in done.proofs}
+    return Exported(rows, tuple(notes), done.mapping, done.proofs)
 
 
 class _Counted:
@@ -173,7 +172,7 @@ def _write_files(views: Mapping[str, View], target: Path, form: str) -> list[str
         names = _file_names(views)
         for name, view in views.items():
             _write_file(view, partial / f"{names[name]}.{form}", form)
-        _sync(partial)
+        sync_folder(partial)
         _publish(partial, target)
         return [f"{name}: is in {safe}.{form}" for name, safe in names.items() if safe != name]
 
@@ -203,7 +202,7 @@ def _write_csv(view: View, file: BinaryIO) -> None:
             arrow = arrow.set(place, pa.field(column.name, pa.string()))
     with pyarrow.csv.CSVWriter(file, arrow) as writer:
         for batch in _slices(view.batches()):
-            writer.write_batch(_replaced(batch, view.schema, arrow, _csv_text))
+            writer.write_batch(_replaced(batch, view.schema, arrow, csv_text))
 
 
 def _write_jsonl(view: View, file: BinaryIO) -> None:
@@ -248,7 +247,8 @@ def _json_text(value: Any) -> str:
     return json.dumps(json_value(value), ensure_ascii=False, allow_nan=False)
 
 
-def _csv_text(value: Any) -> str:
+def csv_text(value: Any) -> str:
+    """A value in a CSV file: bytes in hex, all of them, and text as it is."""
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, bool):
@@ -328,12 +328,4 @@ def _publish(partial: Path, target: Path) -> None:
         if os.path.lexists(target):
             raise Refused(f"{target} appeared meanwhile", hint="name a new file or folder") from err
         raise
-    _sync(target.parent)
-
-
-def _sync(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+    sync_folder(target.parent)

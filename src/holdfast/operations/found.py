@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from holdfast.core.doors import Attestor
 from holdfast.core.policy import Policy
 from holdfast.core.ports import Clock
 from holdfast.vault.coding import time_text
 from holdfast.vault.create import create_vault
 from holdfast.vault.keys import new_epoch, new_identity, recipient_of, render_card
+from holdfast.vault.names import Kind, name_for
+from holdfast.vault.roles import Custodians, ReaderRole, Roles, Root, SiteRole, Writers
 from holdfast.vault.signing import OBSERVER, ROOT, SigningKey
 from holdfast.vault.sites import Site
-from holdfast.vault.trust import Custodians, Journal, ReaderRole, Roles, Root, Safe, SiteRole, TrustDocument, Writers
+from holdfast.vault.trust import Journal, Safe, TrustDocument
 
-__all__ = ["Founded", "found_vault"]
+__all__ = ["JOURNAL", "Founded", "found_vault"]
 
-_JOURNAL = "holdfast:journal"
+JOURNAL = "holdfast:journal"
 
 
 @dataclass(frozen=True, slots=True)
 class Founded:
-    """A new vault: its id, the recovery card to show once, this host's writer key, and a reader's identity if asked."""
+    """A new vault: its id, the recovery card to show once, this host's writer key, a reader's identity if asked, and
+    the keys of site servers by site, as they told them.
+    """
 
     vault: str
     card: str
     writer: SigningKey
     reader: str | None
+    site_keys: Mapping[str, str]
 
 
 def found_vault(name: str, sites: Sequence[Site], policy: Policy, now: Clock, *, with_reader: bool) -> Founded:
@@ -41,7 +47,7 @@ def found_vault(name: str, sites: Sequence[Site], policy: Policy, now: Clock, *,
     reader = new_identity() if with_reader else None
     readers = () if reader is None else (_reader_role(reader),)
     custodians = Custodians(recipients=(recipient_of(identity),))
-    epoch = new_epoch(_JOURNAL, [*custodians.recipients, *(role.recipient for role in readers)])
+    epoch = new_epoch(JOURNAL, [*custodians.recipients, *(role.recipient for role in readers)])
     began = now()
     document = TrustDocument(
         name=name,
@@ -53,12 +59,21 @@ def found_vault(name: str, sites: Sequence[Site], policy: Policy, now: Clock, *,
             writer=Writers(keys={writer.keyid: writer.public_hex}),
             reader=readers,
         ),
-        sites=tuple(SiteRole(name=site.name, owner=site.owner) for site in sites),
+        sites=tuple(SiteRole(name=site.name, owner=site.owner, key=_key_of(site)) for site in sites),
         journal=Journal(recipient=epoch.recipient, keys=((epoch.key_name, len(epoch.key_object)),)),
         safe=Safe(sites=policy.safe_sites, owners=policy.safe_owners),
     )
     vault = create_vault(sites, document, root, {epoch.key_name: epoch.key_object})
-    return Founded(vault, render_card(identity, vault, name, began.date()), writer, reader)
+    keys = {site.name: site.key for site in document.sites if site.key is not None}
+    card = render_card(identity, vault, name, began.date(), name_for(Kind.TRUST, vault, number=1))
+    return Founded(vault, card, writer, reader, keys)
+
+
+def _key_of(site: Site) -> str | None:
+    """The key of a site server, by its own word, on the way that its certificate vouches for."""
+    if not isinstance(site.store, Attestor):
+        return None
+    return str(site.store.about()["key"])
 
 
 def _reader_role(identity: str) -> ReaderRole:

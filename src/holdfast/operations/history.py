@@ -14,6 +14,7 @@ from holdfast.core.projection import common_schema
 from holdfast.core.records import Schema
 from holdfast.core.where import parse_key
 from holdfast.errors import Usage
+from holdfast.vault.gone import gone_places
 from holdfast.vault.states import StoredSegment
 from holdfast.vault.vault import LogEntry, Vault
 from holdfast.vault.view import Found, find_in
@@ -60,11 +61,10 @@ def history(vault: Vault, collection: str, key: str) -> tuple[Schema, list[Versi
             schema = common_schema(schema, opened.part.schema)
     wanted = parse_key(key, schema)
     versions: list[Version] = []
+    gone = gone_places(vault)
     for entry, opened in entries:
         part = opened.part
-        if part.kind == "same" and not part.dropped:
-            continue
-        if part.schema.key != schema.key:
+        if (part.kind == "same" and not part.dropped) or part.schema.key != schema.key or entry.number - 1 in gone:
             continue
         refs = () if part.dropped else part.segments
         segments = [StoredSegment(ref, opened.epoch, part.schema, entry.number) for ref in refs]

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast.core.events import CommitRef, Event, ReceiptGiven
+from holdfast.core.statements import CONTROL
 from holdfast.errors import Damaged
+from holdfast.vault.chain import AHEAD_MAX
+from holdfast.vault.coding import parse_time
 from holdfast.vault.format import Link
 from holdfast.vault.receipts import Receipt
 from holdfast.vault.signing import OBSERVER, ROOT, SigningKey
@@ -32,14 +35,22 @@ def signing_key_of(vault: Vault, identity: str) -> SigningKey | None:
 
 
 def read_journal(vault: Vault) -> list[Event]:
-    """Every event that this identity opens, oldest first; malformed ones are left out, for they prove nothing."""
+    """Every event that this identity opens, oldest first. Left out, for they prove nothing: malformed ones, those from
+    a time to come, and what sites and people say of captures, verifications and the like, which are hosts' to tell.
+    """
+    document = vault.trusted.document
+    hosts = {*document.roles.root.keys, *document.roles.writer.keys, *document.observers}
+    hosts |= {*document.retired("root", "writer", "reader")}
     found = []
     for entry in vault.journal():
-        for event in entry.events:
+        latest = min(parse_time(entry.clock), vault.now()) + AHEAD_MAX
+        for told in entry.events:
             try:
-                found.append(Event.from_json(event))
+                event = Event.from_json(told)
             except Damaged:
                 continue
+            if event.at <= latest and (entry.signer in hosts or told.get("kind") in CONTROL):
+                found.append(event)
     return found
 
 

@@ -15,7 +15,7 @@ from holdfast.core.compare import Tally, compare
 from holdfast.core.fingerprint import bucket_digests, entries, fingerprint
 from holdfast.core.ports import View
 from holdfast.core.projection import SchemaChange, common_schema, schema_changes
-from holdfast.core.records import Schema
+from holdfast.core.records import Schema, is_definition
 from holdfast.core.where import Condition, matches
 from holdfast.operations.scratch import SealedScratch
 from holdfast.operations.spool import DifferenceSpool
@@ -76,6 +76,7 @@ class Proof:
     """Whether a live collection is what the vault holds of it, and how many records each side has.
 
     Where it has not, `tally` says what differs: records added since are no failure of a restore that keeps them.
+    `has_gone_on`: these are counters of the last snapshot, which records that were followed since have moved on.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Proof:
     found: Print
     tally: Tally | None
     basis: Basis = Basis.SIGNED
+    has_gone_on: bool = False
 
     @property
     def is_equal(self) -> bool:
@@ -90,9 +92,21 @@ class Proof:
         return self.wanted == self.found and (self.tally is None or self.tally.is_equal)
 
     @property
+    def is_as_wanted(self) -> bool:
+        """Nothing but what records that are newer explain differs."""
+        return self.is_equal or self.has_gone_on
+
+    @property
     def is_whole(self) -> bool:
         """Every record of the commit is there as it was; others may have been added."""
         return self.is_equal or (self.tally is not None and not self.tally.missing and not self.tally.changed)
+
+    @property
+    def is_back(self) -> bool:
+        """The same; of definitions, that none is missing: those that changed since, such as a counter that went on, are
+        left alone.
+        """
+        return self.is_whole or (is_definition(self.name) and self.tally is not None and not self.tally.missing)
 
 
 class Signed(View, Protocol):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from holdfast.core.compare import Difference
+from holdfast.core.packed import packed, unpacked
 from holdfast.operations.scratch import SealedScratch
 from holdfast.state.scratch import Token
 
@@ -22,8 +23,9 @@ _ROWS = 8192
 class DifferenceSpool:
     """Differences of one collection, read back any number of times in the order they were added."""
 
-    def __init__(self, scratch: SealedScratch) -> None:
+    def __init__(self, scratch: SealedScratch, memory: int = _MEMORY_BYTES) -> None:
         self._scratch = scratch
+        self._memory = memory
         self._held: list[Difference | Token] = []
         self._bytes = 0
 
@@ -32,7 +34,7 @@ class DifferenceSpool:
         for start in range(0, len(difference.keys), _ROWS):
             part = _slice(difference, start)
             size = sum(side.nbytes for side in (part.wanted, part.actual) if side is not None)
-            if self._bytes + size <= _MEMORY_BYTES:
+            if self._bytes + size <= self._memory:
                 self._bytes += size
                 self._held.append(part)
             else:
@@ -68,11 +70,7 @@ def _packed(difference: Difference) -> bytes:
         if rows is None or digests is None:
             sides.append(b"")
             continue
-        batch = rows.append_column("", difference.keys).append_column("", digests)
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, batch.schema) as writer:
-            writer.write_batch(batch)
-        sides.append(sink.getvalue().to_pybytes())
+        sides.append(packed(rows.append_column("", difference.keys).append_column("", digests)))
     head = difference.kind.encode().ljust(8)
     return head + len(sides[0]).to_bytes(8, "little") + sides[0] + sides[1]
 
@@ -89,7 +87,6 @@ def _unpacked(data: bytes) -> Difference:
 def _side(data: bytes) -> tuple[pa.RecordBatch | None, pa.Array | None, pa.Array | None]:
     if not data:
         return None, None, None
-    with pa.ipc.open_stream(data) as reader:
-        batch = reader.read_next_batch()
+    batch = unpacked(data)
     last = batch.num_columns - 1
     return batch.select(range(last - 1)), batch.column(last), batch.column(last - 1)

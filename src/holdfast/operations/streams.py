@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from holdfast.core.align import Keyed, aligned, is_ascending
 from holdfast.core.canonical import key_bytes, row_digests
 from holdfast.core.fingerprint import multiset_keys
+from holdfast.core.packed import packed_rows, unpacked_rows
 from holdfast.core.ports import View
 from holdfast.core.projection import project
 from holdfast.core.records import Schema
@@ -110,23 +111,12 @@ def _merge_runs(runs: Sequence[Sequence[Token]], scratch: SealedScratch) -> Iter
 
 
 def _write_run(rows: Iterator[Keyed], scratch: SealedScratch) -> list[Token]:
-    tokens = []
-    for each in rows:
-        for piece in _pieces(each, _CHUNK_BYTES):
-            batch = piece.batch.append_column("", piece.keys)
-            sink = pa.BufferOutputStream()
-            with pa.ipc.new_stream(sink, batch.schema) as writer:
-                writer.write_batch(batch)
-            tokens.append(scratch.put(sink.getvalue().to_pybytes()))
-    return tokens
+    return [scratch.put(packed_rows(piece)) for each in rows for piece in _pieces(each, _CHUNK_BYTES)]
 
 
 def _read_run(tokens: Sequence[Token], scratch: SealedScratch) -> Iterator[Keyed]:
     for token in tokens:
-        with pa.ipc.open_stream(scratch.get(token)) as reader:
-            batch = reader.read_next_batch()
-        last = batch.num_columns - 1
-        yield Keyed(batch.column(last), batch.select(range(last)))
+        yield unpacked_rows(scratch.get(token))
 
 
 def _pieces(rows: Keyed, size: int = 8 << 20) -> Iterator[Keyed]:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from holdfast.core.align import Keyed
 from holdfast.core.canonical import key_bytes, row_digests
 from holdfast.core.feed import Told
+from holdfast.core.packed import packed, unpacked
 from holdfast.core.records import Schema
 from holdfast.operations.scratch import SealedScratch
 from holdfast.operations.streams import sorted_rows
@@ -99,7 +100,7 @@ class Window:
         self._held.append(batch)
         self._bytes += batch.nbytes
         if self._bytes > self._memory:
-            self._spilled.append(self._scratch.put(_packed_rows(pa.concat_batches(self._held))))
+            self._spilled.append(self._scratch.put(packed(pa.concat_batches(self._held), _PACKED)))
             self._held, self._bytes = [], 0
 
     def _ordered(self) -> Iterator[pa.RecordBatch]:
@@ -118,7 +119,7 @@ class Window:
 
     def _emptied(self) -> Iterator[pa.RecordBatch]:
         while self._spilled:
-            yield _unpacked_rows(self._scratch.get(self._spilled.pop(0)))
+            yield unpacked(self._scratch.get(self._spilled.pop(0)))
         while self._held:
             yield self._held.pop(0)
         self._bytes = 0
@@ -144,18 +145,6 @@ class Window:
 
     def _digests(self, batch: pa.RecordBatch) -> pa.Array:
         return row_digests(batch.select(list(self._schema.names)), self._schema)
-
-
-def _packed_rows(batch: pa.RecordBatch) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema, options=_PACKED) as writer:
-        writer.write_batch(batch)
-    return bytes(sink.getvalue().to_pybytes())
-
-
-def _unpacked_rows(data: bytes) -> pa.RecordBatch:
-    with pa.ipc.open_stream(data) as reader:
-        return reader.read_next_batch()
 
 
 def _distinct(ordered: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

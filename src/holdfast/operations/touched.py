@@ -92,7 +92,10 @@ class _Block:
         comes, goes = pc.or_(is_new, is_changed), pc.or_(is_gone, is_changed)
         ledger.added.add(entries(self._keys.filter(comes), self._after.filter(comes)))
         ledger.removed.add(entries(self._keys.filter(goes), before.filter(goes)))
-        return list(pc.or_(comes, goes).to_pylist())
+        differs = pc.or_(comes, goes)
+        if self._into.watcher is not None:
+            self._into.watcher.seen(*(each.filter(differs) for each in (self._keys, before, self._after)))
+        return list(differs.to_pylist())
 
     def _rebuild(self, was: Group | None, is_touched: pa.Array, touched: slice) -> None:
         """Write a group whole: under another first key, as several if it has grown, or not at all."""

@@ -6,7 +6,7 @@ It knows what it held after each of its transactions, so every instant that a va
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -103,7 +103,23 @@ class TellingShop:
     def trade(self, changes: int, among: Sequence[str] = ()) -> Transaction:
         """Commit a transaction of so many changes, in some of the collections: new, changed and deleted records."""
         names = list(among or self.held)
-        made = tuple(self._change(self._random.choice(names)) for _ in range(changes))
+        return self._commit(tuple(self._change(self._random.choice(names)) for _ in range(changes)))
+
+    def delete(self, name: str, ids: Iterable[int]) -> Transaction:
+        """Commit a transaction that deletes these records of a collection."""
+        for each in (ids := list(ids)):
+            del self.held[name][each]
+        return self._commit(tuple(Change(name, _DELETE, each, None) for each in ids))
+
+    def put(self, name: str, records: Mapping[int, tuple[int, str]]) -> Transaction:
+        """Commit a transaction that leaves these records behind, new or changed."""
+        held = self.held[name]
+        made = tuple(Change(name, _UPDATE if each in held else _INSERT, each, left) for each, left in records.items())
+        held.update(records)
+        self._next_id = max(self._next_id, *records)
+        return self._commit(made)
+
+    def _commit(self, made: tuple[Change, ...]) -> Transaction:
         done = Transaction(f"tx{len(self.told) + 1}", self._clock[-1], made)
         self.told.append(done)
         return done

@@ -10,7 +10,7 @@ import random
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from holdfast.errors import Usage
@@ -20,7 +20,7 @@ from holdfast.sample.schema import COLUMNS, insert_statement
 from holdfast.sample.shop import insert_rows
 from holdfast.sample.trader import FRESH, Customer, Rows, Trader
 
-__all__ = ["TradeCounts", "trade"]
+__all__ = ["Span", "TradeCounts", "trade"]
 
 _CHUNK = 1_024  # orders a transaction
 _KNOWN = 4_096  # customers of the past who may order again
@@ -47,6 +47,15 @@ class _Before:
     pace: float
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Hours of the shop's calendar, and whether carts and customers who never ordered are deleted meanwhile."""
+
+    begin: float
+    end: float
+    deletes: bool = True
+
+
 class _Day:
     """One run of trading: what it works with, and what it has done so far."""
 
@@ -59,16 +68,27 @@ class _Day:
         self.gone: Counter[str] = Counter()
 
 
-def trade(path: str | os.PathLike[str], *, orders: int, seed: int, share_updated: float = 0.01) -> TradeCounts:
+def trade(
+    path: str | os.PathLike[str],
+    *,
+    orders: int,
+    seed: int,
+    share_updated: float = 0.01,
+    span: Span | None = None,
+) -> TradeCounts:
     """Add *orders* orders with their children, and move *share_updated* of the older ones on; count exactly.
 
-    Six of ten moved orders are among the last 5 % (at 1 %: every eighth of them), the others anywhere. The same state
-    and seed give the same result. Raises Usage (no sample shop, no orders asked for), Unreachable or Damaged.
+    Six of ten moved orders are among the last 5 % (at 1 %: every eighth of them), the others anywhere. They come as
+    fast as orders did, or spread over a *span* of the shop's calendar. The same state and seed give the same result.
+    Raises Usage (no sample shop, no orders asked for), Unreachable or Damaged.
     """
     if orders < 1 or not 0 <= share_updated <= 1:
         raise Usage(f"can't trade {orders} orders and update a share of {share_updated}", hint="1 or more; 0 to 1")
     with opened(path, foreign_keys=True) as connection:
-        day = _Day(connection, random.Random(seed), _read_before(connection))
+        before = _read_before(connection)
+        if span is not None:
+            before = replace(before, clock=span.begin * 3600, pace=(span.end - span.begin) * 3600 / orders)
+        day = _Day(connection, random.Random(seed), before)
         with transaction(connection):
             _add_partners(day, 1 + orders // 500)
         tenants = read_catalogue(connection)
@@ -88,8 +108,9 @@ def trade(path: str | os.PathLike[str], *, orders: int, seed: int, share_updated
             customers = _move_customers(day, 2 + orders // 50, at)
             _change_settings(day, tenants, at)
             _use_top_ups(day, 1 + orders // 50, at)
-            _drop_carts(day, moved, 1 + orders // 200)
-            _forget_customers(day, customers, 1 + orders // 500)
+            if span is None or span.deletes:
+                _drop_carts(day, moved, 1 + orders // 200)
+                _forget_customers(day, customers, 1 + orders // 500)
         entries = connection.execute("SELECT count(*) FROM audit_log WHERE id > ?", (day.before.last["audit_log"],))
         day.new["audit_log"] = entries.fetchone()[0]
     return TradeCounts(new=dict(+day.new), changed=dict(+day.changed), gone=dict(+day.gone))

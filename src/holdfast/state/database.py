@@ -184,12 +184,11 @@ class Database:
         with translated(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                yield lambda query, *values: self._connection.execute(query, values)
-                self._disk.commit(self._connection)
+                with self._connection:
+                    yield lambda query, *values: self._connection.execute(query, values)
+                    self._disk.commit(self._connection)
             except BaseException:
                 self._is_broken = True
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
                 raise
 
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from holdfast.errors import Damaged, HoldfastError, Refused, Unreachable
 
-__all__ = ["REBUILD_HINT", "Disk", "make_private_folder", "reading", "translated"]
+__all__ = ["REBUILD_HINT", "Disk", "make_private_folder", "reading", "translated", "write_over"]
 
 REBUILD_HINT = "the index holds no data of its own and can be rebuilt from the vault: holdfast reindex"
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
@@ -51,6 +51,19 @@ class Disk:
 def make_private_folder(path: Path) -> None:
     """Make the folder, and those above it, readable by its owner only; an existing one stays as it is."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def write_over(path: Path, text: str, beside: Path, disk: Disk) -> None:
+    """Put *text* in place of what is there, by way of a file *beside* it: whoever reads, and whatever happens, sees old
+    or new. Durable when this returns.
+    """
+    with translated(path):
+        disk.remove(beside)
+        disk.create(beside)
+        beside.write_text(text, encoding="utf-8")
+        disk.sync_file(beside)
+        beside.replace(path)
+        disk.sync_folder(path.parent)
 
 
 @contextmanager

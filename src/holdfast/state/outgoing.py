@@ -18,10 +18,15 @@ from holdfast.core.ports import Entry
 from holdfast.errors import Refused, Unreachable
 from holdfast.state.disk import Disk, make_private_folder, translated
 
-__all__ = ["Outgoing"]
+__all__ = ["Outgoing", "aside_of"]
 
 _HEAD = struct.Struct("<32sIQ")  # SHA-256 of the rest, length of the name, length of the bytes
 _LENGTHS = struct.Struct("<IQ")
+
+
+def aside_of(path: Path, number: int = 0) -> Path:
+    """Where what a spool held was set aside, for the number-th time; without one a pattern for all of these."""
+    return path.with_name(f"{path.name}-aside-{number or '*'}")
 
 
 class _Where(NamedTuple):
@@ -73,6 +78,20 @@ class Outgoing:
                 self._disk.sync_file(self._path)
             self._where.clear()
             self._end = 0
+
+    def set_aside(self) -> Path:
+        """Give all that waits a file of its own beside the spool, which is empty then; returns that file."""
+        with self._turn, translated(self._path):
+            numbers = (number for number in range(1, 1_000_000) if not aside_of(self._path, number).exists())
+            kept = aside_of(self._path, next(numbers))
+            self._file.close()
+            self._path.rename(kept)
+            self._disk.create(self._path)
+            self._disk.sync_folder(self._path.parent)
+            self._file = self._path.open("r+b", buffering=0)
+            self._where.clear()
+            self._end = 0
+        return kept
 
     def put(self, name: str, data: bytes) -> bool:
         """See `Store.put`."""

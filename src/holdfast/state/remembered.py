@@ -13,6 +13,7 @@ __all__ = ["FOLLOWING", "SPOOL", "CollectionState", "Group", "GroupHead", "Pendi
 
 FOLLOWING = "following"  # under which a follower leaves word for whoever asks how it fares
 SPOOL = "spool"  # the file in which commits wait for the sites
+CHAIN = "chain"  # the folder with a copy of the chain as the sites last had it
 
 
 @dataclass(frozen=True, slots=True)
