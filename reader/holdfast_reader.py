@@ -1,8 +1,9 @@
 """Read a Holdfast vault without Holdfast: one file, written from docs/format.md alone, to be read and audited.
 
-    python holdfast_reader.py --card CARD --site FOLDER [--site FOLDER …] list
+    python holdfast_reader.py --card CARD [--card CARD …] --site FOLDER [--site FOLDER …] list
     python holdfast_reader.py --card CARD --site FOLDER verify [--at N|TIME] [--before-tx TRANSACTION]
     python holdfast_reader.py --card CARD --site FOLDER export OUT [--collection C] [--at N|TIME] [--format sqlite]
+    python holdfast_reader.py audit FILE [--older FILE] [--vault SHA256]
 
 * Needs Python 3.11, pyrage and pyarrow. With `cryptography` it checks signatures; without it says that it did not.
 * Nothing is believed: names are hashes, commits are signed and chained, and records leave only if their fingerprint,
@@ -12,12 +13,18 @@
 * A fork stops the history; `--pin SHA256` before the command names the commit to end it with instead.
 * Closed tails are read no further than to see that nothing goes on in them; a pin reaches what they still hold.
 * It writes to OUT and nowhere else. Exit codes: 0 done, 2 usage, 7 damaged (what, is said on stderr).
-* The journal is not read; verify hashes its objects like all others. Section numbers are those of docs/format.md.
+* While an incident is open the default is the last good state, as section 8.1 says; `--at latest` is the newest commit.
+  Of the people's words only decisions are judged: a hold that a request released is told as open.
+* The journal is read by audit alone, but for deletions and incidents; audit needs `cryptography` and no key. It reads
+  what `holdfast audit --export` wrote, or a site. What was taken away whole shows against an older file only. verify
+  hashes its objects like all others.
+* Section numbers are those of docs/format.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -26,10 +33,12 @@ import shutil
 import sqlite3
 import struct
 import sys
+import zipfile
 import zlib
 from base64 import b64decode
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -44,13 +53,17 @@ import pyarrow.parquet
 import pyrage
 
 try:
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding, rsa
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 except ImportError:
     Ed25519PublicKey = None  # type: ignore[assignment, misc]
 
 MIB = 1 << 20
 CONTROL_MAX, SEGMENT_MAX, LONG = 16 * MIB, 64 * MIB, MIB
+SECURITY_KEY = "sk-ssh-ed25519@openssh.com"
 
 Json = dict[str, Any]
 Value = bytes | None  # section 2.1: the tag byte and the canonical bytes, as in a mixed column; None is NULL
@@ -231,10 +244,11 @@ def map_of(key: str, shape: Any) -> Callable[[Any], bool]:
 HASH, EPOCH, STREAM, TITLE, TEXT = "[0-9a-f]{64}", "[0-9a-f]{32}", "[0-9a-f]{16}", ".{1,1024}", ".{0,1048576}"
 KEY_NAME = f"keys/{EPOCH}/{HASH}"
 SEGMENT_NAME = rf"objects/([0-9a-f]{{2}})/\1[0-9a-f]{{62}}|tails/{STREAM}/objects/{HASH}"
-RECIPIENT, KEYS, HEX = "age1[02-9ac-hj-np-z]{58}", map_of(HASH, HASH), "([0-9a-f]{2})*"
+RECIPIENT, HEX = "age1[02-9ac-hj-np-z]{58}", "([0-9a-f]{2})*"
+KEY = rf"{HASH}|(sk-ssh-ed25519@openssh\.com|ssh-rsa) [A-Za-z0-9+/]{{1,4096}}={{0,2}}"
 TIME = r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9](:[0-5][0-9]){2}\.[0-9]{6}Z"
 BASE64 = "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
-ONE, NUMBER, COUNT, SMALL = range(1, 2), range(1, 10**12), range(2**62 + 1), range(1, 1001)
+ONE, NUMBER, COUNT, SMALL, MANY = range(1, 2), range(1, 10**12), range(2**62 + 1), range(1, 1001), range(100_001)
 SIZE = range(1, SEGMENT_MAX + 1)
 BOOL: Callable[[Any], bool] = lambda value: isinstance(value, bool)  # noqa: E731
 PLACE = {"stream": STREAM, "sequence": NUMBER}
@@ -243,21 +257,47 @@ ENVELOPE = {"payload": BASE64, "payloadType": TEXT, "signatures": [{"keyid": HAS
 TRUST = {
     "type": "holdfast.trust", "format": ONE, "version": NUMBER, "name": TITLE, "created": TIME, "nonce": HASH,
     "roles": {
-        "root": {"threshold": SMALL, "keys": KEYS}, "writer": {"keys": KEYS},
-        "custodian": {"threshold": ONE, "recipients": [RECIPIENT]},
+        "root": {"threshold": SMALL, "keys": map_of(HASH, KEY)}, "writer": {"keys": map_of(HASH, HASH)},
+        "custodian": {
+            "threshold": SMALL, "recipients": [RECIPIENT],
+            "holders": [
+                {"name": TITLE, "recipient": RECIPIENT, "key": HASH, "shares": (KEY_NAME, SIZE), "digest": HASH},
+            ],
+            "earlier": [{"recipient": RECIPIENT, "key": (KEY_NAME, SIZE)}],
+        },
         "reader": [{"recipient": RECIPIENT, "key": HASH, "collections": [TITLE]}],
+        "approver": {
+            "threshold": range(1001), "delay_hours": MANY, "restore": BOOL, "people": [{"name": TITLE, "key": KEY}],
+        },
+        "retired": [{
+            "role": "root|approver|holder|writer|reader|site", "name": ".{0,1024}", "key": KEY,
+            "last": [{**PLACE, "sha256": HASH}],
+        }],
     },
-    "sites": [{"name": TITLE, "owner": TITLE}], "safe": {"sites": SMALL, "owners": SMALL},
-    "journal": {"recipient": RECIPIENT, "keys": [(KEY_NAME, SIZE)]},
+    "sites": [{"name": TITLE, "owner": TITLE, "key": either(None, HASH)}],
+    "safe": {"sites": SMALL, "owners": SMALL}, "journal": {"recipient": RECIPIENT, "keys": [(KEY_NAME, SIZE)]},
+    "retention": {
+        "keep_days": range(1, 100_001), "daily": MANY, "weekly": MANY, "monthly": MANY, "tail_days": MANY,
+        "wait_hours": MANY,
+    },
+}
+SHARE = {
+    "type": "holdfast.share", "format": ONE, "vault": HASH, "recipient": RECIPIENT, "holder": TITLE,
+    "threshold": range(2, 8), "pieces": [{"holders": [TITLE], "piece": BASE64}],
 }
 KEY_OBJECT = {"format": ONE, "epoch": EPOCH, "collection": TITLE, "recipient": RECIPIENT, "identity": TEXT}
 COMMIT = {
     "type": "holdfast.commit", "format": ONE, "vault": HASH, "stream": STREAM, "writer": HASH, "sequence": NUMBER,
     "algorithms": {"digest": "sha256", "encryption": "age-x25519", "segment": "parquet", "signature": "ed25519"},
-    "parent": either(None, HASH), "follows": LINK, "clock": TIME,
+    "parent": either(None, HASH), "follows": LINK, "since": PLACE, "clock": TIME,
     "objects": [(either(KEY_NAME, SEGMENT_NAME), SIZE)], "epochs": map_of(EPOCH, RECIPIENT),
     "parts": [{"epoch": EPOCH, "sealed": BASE64}],
     "whole": BOOL, "in_tail": BOOL, "tails": [STREAM], "rolls": LINK,
+}
+EVENTS = {
+    "type": "holdfast.events", "format": ONE, "vault": HASH, "chain": STREAM, "signer": HASH, "sequence": NUMBER,
+    "parent": either(None, HASH), "clock": TIME, "public": [lambda value: isinstance(value, dict)],
+    "sealed": either(None, BASE64),
 }
 SEGMENT = {"name": SEGMENT_NAME, "size": SIZE, "rows": COUNT, "first": HEX, "last": HEX, "kind": "base|delta|changes"}
 PART = {
@@ -296,15 +336,68 @@ def signed_payload(data: bytes, kind: str, keys: Mapping[str, str], name: str) -
         raise Damaged(f"{name}: not an envelope of kind {kind}")
     said = b"DSSEv1 %d %s %d %s" % (len(form), form.encode(), len(payload), payload)
     for each in envelope["signatures"]:
-        public = bytes.fromhex(keys.get(each["keyid"], ""))
-        if hashlib.sha256(public).hexdigest() != each["keyid"]:
+        if each["keyid"] not in keys or keyid_of(keys[each["keyid"]], name) != each["keyid"]:
             raise Damaged(f"{name}: signed by the unknown key {each['keyid'][:16]}…")
         if Ed25519PublicKey is not None:
             try:
-                Ed25519PublicKey.from_public_bytes(public).verify(b64decode(each["sig"]), said)
-            except (InvalidSignature, ValueError) as error:
+                check_signature(keys[each["keyid"]], b64decode(each["sig"]), said)
+            except (InvalidSignature, UnsupportedAlgorithm, LookupError, ValueError, struct.error) as error:
                 raise Damaged(f"{name}: its signature is wrong") from error
     return payload, set(signers)
+
+
+def keyid_of(key: str, name: str) -> str:
+    """The keyid of a public key in the one form of section 6.1."""
+    kind, _, rest = key.rpartition(" ")
+    try:
+        public = b64decode(rest, validate=True) if kind else bytes.fromhex(key)
+        return hashlib.sha256(strings(public)[1] if kind == SECURITY_KEY else public).hexdigest()
+    except (ValueError, IndexError, struct.error) as error:
+        raise Damaged(f"{name}: a key that is none") from error
+
+
+def check_signature(key: str, signature: bytes, said: bytes) -> None:
+    """Raise InvalidSignature or ValueError unless this key signed these bytes: section 7.2."""
+    kind = key.rpartition(" ")[0]
+    if not kind and not signature.startswith(b"SSHSIG"):
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(signature, said)
+        return
+    blob = b64decode(key.rpartition(" ")[2]) if kind else string(b"ssh-ed25519") + string(bytes.fromhex(key))
+    *fields, inner = strings(signature[10:])
+    if signature[:10] != b"SSHSIG\0\0\0\1" or fields != [blob, b"holdfast", b"", b"sha512"]:
+        raise InvalidSignature
+    made, start = strings(inner[:-5] if kind == SECURITY_KEY else inner), b"SSHSIG" + b"".join(map(string, fields[1:]))
+    if len(made) != 2:
+        raise InvalidSignature
+    said = start + string(hashlib.sha512(said).digest())
+    if kind == "ssh-rsa":
+        public = load_ssh_public_key(key.encode())
+        algorithm = {b"rsa-sha2-256": hashes.SHA256(), b"rsa-sha2-512": hashes.SHA512()}[made[0]]
+        assert isinstance(public, rsa.RSAPublicKey)
+        public.verify(made[1], said, padding.PKCS1v15(), algorithm)
+        return
+    if kind == SECURITY_KEY:
+        _, raw, application = strings(blob)
+        said = hashlib.sha256(application).digest() + inner[-5:] + hashlib.sha256(said).digest()
+    if made[0] != (kind or "ssh-ed25519").encode() or (kind and not inner[-5] & 1):
+        raise InvalidSignature
+    Ed25519PublicKey.from_public_bytes(raw if kind else bytes.fromhex(key)).verify(made[1], said)
+
+
+def string(data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + data
+
+
+def strings(data: bytes) -> list[bytes]:
+    """The strings of which bytes in OpenSSH's form are made, each after its length."""
+    found = []
+    while data:
+        (size,) = struct.unpack(">I", data[:4])
+        found.append(data[4 : 4 + size])
+        if len(data) < 4 + size:
+            raise ValueError("ends too early")
+        data = data[4 + size :]
+    return found
 
 
 # ---- Sites, trust and history: sections 1, 6, 7.5 and 7.6
@@ -368,6 +461,30 @@ class Sites:
             yield from (name for name in names if not name.startswith(("tmp/.tmp-", "quarantine/")))
 
 
+class Archive(Sites):
+    """A file of everything signed in place of sites: section 12."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__([])
+        try:
+            self._file = zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise Misused(f"{path} is no file of an audit: {error}") from error
+        self._sizes = {each.filename: each.file_size for each in self._file.infolist()}
+
+    def under(self, prefix: str) -> list[str]:
+        return sorted(name for name in self._sizes if name.startswith(prefix) and NAME.fullmatch(name))
+
+    def read(self, name: str) -> bytes:
+        try:
+            data = self._file.read(name) if self._sizes.get(name, SEGMENT_MAX) <= 2 * CONTROL_MAX else b""
+        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+            raise Damaged(f"{name}: can't be read: {error}") from error
+        if hashlib.sha256(data).hexdigest() != name[-64:]:
+            raise Damaged(f"{name}: is not there, or its SHA-256 is not its name")
+        return data
+
+
 @dataclass(frozen=True)
 class Commit:
     """A commit that counts: its place, the hash ("": it is the very first) and place of the one before, its clock."""
@@ -383,21 +500,41 @@ class Commit:
         return self.name[-64:]
 
 
-def load_trust(sites: Sites, vault: str) -> tuple[Json, list[str], list[str]]:
-    """The newest trust document that is reached, the names on the way, and what does not follow: section 6."""
-    document, reached, refused = Json(), list[str](), list[str]()
-    for name in sites.under("trust/"):
+def load_trust(sites: Sites, vault: str, known: AbstractSet[str] = frozenset()) -> tuple[Json, list[str], list[str]]:
+    """The newest trust document that is reached, the names on the way, and what does not follow: section 6. `known` are
+    the names that cards tell.
+    """
+    first, names = f"trust/00000001-{vault}", sites.under("trust/")
+    document, reached = next_trust(Json(), sites.read(first), first), [first]
+    while rivals := followers(sites, document, names):
+        chosen = [*rivals] if len(rivals) == 1 else [name for name in rivals if name in known]
+        chosen = chosen or [name for name in rivals if leads(sites, rivals[name], names, known)]
+        if len(chosen) != 1:
+            break
+        document = rivals[chosen[0]]
+        reached += chosen
+    refused = [f"{name}: not a trust document that follows" for name in names if name not in {*reached, *rivals}]
+    forked = [f"{', '.join(rivals)}: fork: nothing tells which follows version {document['version']}"] if rivals else []
+    return document, reached, [*refused, *forked]
+
+
+def followers(sites: Sites, current: Json, names: Sequence[str]) -> dict[str, Json]:
+    """The documents that could come next. One at most is there, but for whoever holds an old root key."""
+    found = {}
+    for name in (each for each in names if int(each[6:14]) == current["version"] + 1):
         try:
-            is_first = name == f"trust/00000001-{vault}"
-            if is_first == bool(document):
-                raise Damaged(f"{name}: not a trust document of this vault")
-            document = next_trust(document, sites.read(name), name)
-            reached.append(name)
-        except Damaged as error:
-            if is_first:
-                raise
-            refused.append(str(error))
-    return document, reached, refused
+            found[name] = next_trust(current, sites.read(name), name)
+        except Damaged:
+            continue
+    return found
+
+
+def leads(sites: Sites, document: Json, names: Sequence[str], known: AbstractSet[str]) -> bool:
+    """Whether what is known comes after this document."""
+    reached = {"": document}
+    while reached and known and not known & {*reached}:
+        reached = {name: each for before in reached.values() for name, each in followers(sites, before, names).items()}
+    return bool(known & {*reached})
 
 
 def next_trust(current: Json, data: bytes, name: str) -> Json:
@@ -410,18 +547,44 @@ def next_trust(current: Json, data: bytes, name: str) -> Json:
     _, signers = signed_payload(data, "trust", {k: v for root in roots for k, v in root["keys"].items()}, name)
     if any(len(signers & set(root["keys"])) < root["threshold"] for root in roots):
         raise Damaged(f"{name}: signed by too few root keys")
-    keys = [*roles["root"]["keys"].items(), *roles["writer"]["keys"].items()]
-    public = [key for _, key in keys] + [reader["key"] for reader in roles["reader"]]
-    is_named = all(hashlib.sha256(bytes.fromhex(key)).hexdigest() == keyid for keyid, key in keys)
-    if not is_named or len(set(public)) != len(public) or not roles["custodian"]["recipients"]:
-        raise Damaged(f"{name}: a key stands in two roles or under a wrong keyid, or there is no custodian")
+    people, holders = roles["approver"]["people"], roles["custodian"]["holders"]
+    shared = {keyid_of(key, name) for key in (*roles["root"]["keys"].values(), *(each["key"] for each in people))}
+    lists = roles["reader"], holders, roles["retired"], [site for site in following["sites"] if site["key"]]
+    alone = [*roles["writer"]["keys"].values(), *(each["key"] for some in lists for each in some)]
+    keyids = [keyid_of(key, name) for key in alone]
+    pairs = [*roles["root"]["keys"].items(), *roles["writer"]["keys"].items()]
+    if len({*keyids}) != len(keyids) or shared & {*keyids} or any(keyid_of(key, name) != each for each, key in pairs):
+        raise Damaged(f"{name}: a key stands in two roles or under a wrong keyid")
+    distinct = [[each["name"] for each in following["sites"]], [keyid_of(each["key"], name) for each in people]]
+    distinct += [[each["name"] for each in people]]
+    distinct += [[each[field] for each in holders] for field in ("name", "recipient", "key")]
+    recovery = roles["custodian"]["recipients"]
+    distinct += [[*recovery, *(each["recipient"] for each in roles["custodian"]["earlier"])]]
+    if any(len({*values}) != len(values) for values in distinct) or not recovery or (holders and len(recovery) > 1):
+        raise Damaged(f"{name}: a site, approver, holder or recovery recipient stands twice, or there is no custodian")
+    shares, allow = roles["custodian"]["threshold"], roles["approver"]["threshold"]
+    if not (2 <= shares < len(holders) <= 7 if holders else shares == 1):
+        raise Damaged(f"{name}: a threshold that so many holders can't have")
+    if not (2 <= allow < len(people) if people else allow == 0 and not roles["approver"]["restore"]):
+        raise Damaged(f"{name}: a threshold that so many approvers can't have")
+    if roles["root"]["threshold"] > len(roles["root"]["keys"]):
+        raise Damaged(f"{name}: a threshold above the number of root keys")
     return following
 
 
-def read_commit(sites: Sites, name: str, writers: Mapping[str, str], vault: str) -> Commit:
-    """The commit under this name, if it counts: sections 7.3 and 7.5."""
+def read_commit(sites: Sites, name: str, trust: Json, vault: str) -> Commit:
+    """The commit under this name, if it counts: sections 6, 7.3 and 7.5."""
+    retired = {keyid_of(each["key"], name): each for each in trust["roles"]["retired"] if each["role"] == "writer"}
+    writers = trust["roles"]["writer"]["keys"] | {keyid: each["key"] for keyid, each in retired.items()}
     body, signers = signed_payload(sites.read(name), "commit", writers, name)
     payload = parsed(body, COMMIT, name)
+    for signer in signers & {*retired}:
+        ends = [each for each in retired[signer]["last"] if each["stream"] == payload["stream"]]
+        number = payload["sequence"]
+        if not any(
+            number < each["sequence"] or (number, name[-64:]) == (each["sequence"], each["sha256"]) for each in ends
+        ):
+            raise Damaged(f"{name}: signed by a key after it was revoked")
     place, follows, is_first = (payload["stream"], payload["sequence"]), payload["follows"], payload["sequence"] == 1
     in_tail, whole, tails = payload["in_tail"], payload["whole"], payload["tails"]
     claimed = (*place, in_tail, {payload["writer"]}, payload["vault"])
@@ -441,6 +604,8 @@ def read_commit(sites: Sites, name: str, writers: Mapping[str, str], vault: str)
         raise Damaged(f"{name}: an object or epoch is named twice, or there are too many")
     if not {*epochs} <= {*payload["epochs"]}:
         raise Damaged(f"{name}: a part has no epoch")
+    if payload["since"] == {"stream": place[0], "sequence": place[1]} and not whole:
+        raise Damaged(f"{name}: what it needs begins with itself, and it is not whole")
     before = (payload["parent"] or "", (place[0], place[1] - 1))
     if follows:
         before = (follows["sha256"], (follows["stream"], follows["sequence"]))
@@ -456,8 +621,8 @@ class History:
     Closed tails are not read, but for what lies past the end that was rolled up, and for what a pin leads through.
     """
 
-    def __init__(self, sites: Sites, writers: Mapping[str, str], vault: str, pin: str) -> None:
-        self._sites, self._counts = sites, (writers, vault)
+    def __init__(self, sites: Sites, trust: Json, vault: str, pin: str) -> None:
+        self._sites, self._counts = sites, (trust, vault)
         self._read: dict[str, Commit | str] = {}
         self._after: dict[str, list[Commit]] = defaultdict(list)
         self._places: dict[tuple[str, int], list[Commit]] = defaultdict(list)
@@ -487,7 +652,26 @@ class History:
                 self._places[commit.place].append(commit)
                 self._after[commit.before[0]].append(commit)
                 found.append(commit)
-        return found
+        self._disown()
+        return [commit for commit in found if commit.sha256 in self.commits]
+
+    def _disown(self) -> None:
+        """Leave out what somebody signed with a revoked key in the place of a commit that leads to its last trusted."""
+        retired = [each for each in self._counts[0]["roles"]["retired"] if each["role"] == "writer"]
+        trusted: dict[str, Commit] = {}
+        for end in (end["sha256"] for each in retired for end in each["last"]):
+            at = self.commits.get(end)
+            while at is not None and at.sha256 not in trusted:
+                trusted[at.sha256] = at
+                at = self.commits.get(at.before[0])
+        places = {each.place for each in trusted.values()}
+        keyids = {keyid_of(each["key"], "trust") for each in retired}
+        for each in [*self.commits.values()]:
+            if each.payload["writer"] in keyids and each.sha256 not in trusted and each.place in places:
+                del self.commits[each.sha256]
+                self._places[each.place].remove(each)
+                self._after[each.before[0]].remove(each)
+                self._refused.append(f"{each.name}: signed with a revoked key for a place that another commit has")
 
     def _open_tail(self, tail: str) -> list[Commit]:
         self.open_tails.add(tail)
@@ -600,10 +784,17 @@ class History:
     def _forward(self) -> list[Commit]:
         """From the beginning as far as exactly one blameless commit follows."""
         line: list[Commit] = []
-        after = self._after[""]
+        after, places, earliest = self._after[""], dict[tuple[str, int], int](), 0
         while len(after) == 1 and after[0].name not in self._wrong:
-            line.append(after[0])
-            after = self._next(line[-1], line[-1].payload["tails"])
+            commit, since = after[0], after[0].payload["since"]
+            if commit.payload["whole"]:
+                places[commit.place] = len(line)
+            if (needed := places.get((since["stream"], since["sequence"]), -1)) < earliest:
+                self._wrong[commit.name] = "forged: it needs what came before its era, or what can be no beginning"
+                break
+            earliest = needed
+            line.append(commit)
+            after = self._next(commit, commit.payload["tails"])
         return line
 
     def _lead_to(self, pin: str) -> list[Commit]:
@@ -626,6 +817,144 @@ def is_after(commit: Commit, before: Commit) -> bool:
     in_tail, was_in_tail = commit.payload["in_tail"], before.payload["in_tail"]
     begins_tail = commit.place[0] in before.payload["tails"]
     return before.place == commit.before[1] and in_tail == (begins_tail if commit.place[1] == 1 else was_in_tail)
+
+
+# ---- The journal: section 8
+
+
+class Record:
+    """Everything signed, judged: the trust documents, commits and events objects that count, and what is wrong."""
+
+    def __init__(self, path: Path, wanted: str) -> None:
+        sites = Sites([path]) if path.is_dir() else Archive(path)
+        held = [name[-64:] for name in sites.under("trust/00000001-")]
+        if wanted not in held and (wanted or len(held) != 1):
+            raise Misused(f"{path} is of {len(held)} vaults: name one with --vault, as the recovery card does")
+        self.vault = wanted or held[0]
+        self.trust, reached, refused = load_trust(sites, self.vault)
+        self.history = History(sites, self.trust, self.vault, "")
+        self.wrong = [*(f"foreign: {each}" for each in refused), *self.history.wrong]
+        self.events: dict[str, Json] = {}
+        folders = ["events/", *(f"tails/{tail}/events/" for tail in sorted(self.history.open_tails))]
+        for name in (each for folder in folders for each in sites.under(folder)):
+            try:
+                self.events[name] = read_events(sites, name, self.trust, self.vault)
+            except Damaged as error:
+                self.wrong.append(str(error))
+        self.wrong += disowned(self.events, self.trust)
+        self.wrong += broken_chains(self.events)
+        self.wrong += [] if isinstance(sites, Archive) else list(sites.faults)
+        self.counted = {*reached, *self.events, *(each.name for each in self.history.commits.values())}
+
+    def gone_since(self, older: Record) -> list[str]:
+        """What counted in an older file and is not here any more, but for what lay in tails that were closed since."""
+        named = {tail for each in older.history.commits.values() for tail in each.payload["tails"]}
+        named |= {tail for each in self.history.commits.values() for tail in each.payload["tails"]}
+        closed = named - self.history.open_tails
+        gone = sorted(older.counted - self.counted)
+        return [name for name in gone if not (name.startswith("tails/") and name.split("/")[1] in closed)]
+
+
+def read_events(sites: Sites, name: str, trust: Json, vault: str) -> Json:
+    """The events object under this name, if it counts: section 8."""
+    retired = {keyid_of(each["key"], name): each for each in trust["roles"]["retired"]}
+    keys = {keyid: key for keyid, (_, key) in signers_of(trust).items()}
+    body, signers = signed_payload(sites.read(name), "events", keys, name)
+    payload = parsed(body, EVENTS, name)
+    claimed = payload["chain"], payload["sequence"], {payload["signer"]}, payload["vault"]
+    if claimed != (name.split("/")[-2], int(name[-77:-65]), signers, vault):
+        raise Damaged(f"{name}: of another place, signer or vault than it claims")
+    if (payload["sequence"] == 1) != (payload["parent"] is None):
+        raise Damaged(f"{name}: only the first of a chain has no parent")
+    for end in (retired[each]["last"] for each in signers & {*retired}):
+        place = payload["sequence"], name[-64:]
+        links = [each for each in end if each["stream"] == payload["chain"]]
+        if not any(place[0] < each["sequence"] or place == (each["sequence"], each["sha256"]) for each in links):
+            raise Damaged(f"{name}: signed by a key after it was revoked")
+    return payload
+
+
+def signers_of(trust: Json) -> dict[str, tuple[str, str]]:
+    """Who may sign events: keyid → role with name, and key."""
+    roles = trust["roles"]
+    named = [(f"{each['role']} {each['name']}, revoked", each["key"]) for each in roles["retired"]]
+    named += [("writer", key) for key in roles["writer"]["keys"].values()]
+    named += [("reader", each["key"]) for each in roles["reader"]]
+    named += [(f"holder {each['name']}", each["key"]) for each in roles["custodian"]["holders"]]
+    named += [(f"site {each['name']}", each["key"]) for each in trust["sites"] if each["key"]]
+    named += [(f"approver {each['name']}", each["key"]) for each in roles["approver"]["people"]]
+    named += [("root", key) for key in roles["root"]["keys"].values()]
+    found: dict[str, tuple[str, str]] = {}
+    for role, key in named:
+        keyid = keyid_of(key, "trust")
+        found[keyid] = (f"{role}, {found[keyid][0]}" if keyid in found else role, key)
+    return found
+
+
+def disowned(events: dict[str, Json], trust: Json) -> list[str]:
+    """Leave out what a revoked key signed beside the way to the last links up to which it was trusted: section 6."""
+    retired = {keyid_of(each["key"], "trust"): each["last"] for each in trust["roles"]["retired"]}
+    doubted = {name[-64:]: each for name, each in events.items() if each["signer"] in retired}
+    way: set[str] = set()
+    for end in (end for ends in retired.values() for end in ends):
+        at = end["sha256"], end["stream"], end["sequence"], None
+        while (link := doubted.get(at[0])) is not None and at[0] not in way:
+            if (link["chain"], link["sequence"]) != at[1:3] or at[3] not in (None, link["signer"]):
+                break
+            way.add(at[0])
+            at = str(link["parent"]), link["chain"], link["sequence"] - 1, link["signer"]
+    left = sorted(name for name in events if name[-64:] in doubted and name[-64:] not in way)
+    for name in left:
+        del events[name]
+    return [f"{name}: signed with a revoked key, and not on the way to its last trusted link" for name in left]
+
+
+def broken_chains(events: Mapping[str, Json]) -> list[str]:
+    """What is wrong with the chains of the journal: forks, gaps, wrong parents, a second signer."""
+    chains: dict[str, dict[int, dict[str, Json]]] = defaultdict(lambda: defaultdict(dict))
+    for name, payload in events.items():
+        chains[payload["chain"]][payload["sequence"]][name] = payload
+    wrong = []
+    for chain, links in sorted(chains.items()):
+        for number, found in sorted(links.items()):
+            before = {name[-64:] for name in links.get(number - 1, ())}
+            if len({name[-64:] for name in found}) > 1:
+                wrong.append(f"{', '.join(found)}: fork: {len(found)} events objects claim one place")
+            for name, payload in found.items():
+                if number > 1 and payload["parent"] not in before:
+                    fault = "forged: its parent is not the link before it" if before else "gap: the link before is gone"
+                    wrong.append(f"{name}: {fault}")
+        if len({payload["signer"] for found in links.values() for payload in found.values()}) > 1:
+            wrong.append(f"chain {chain}: forged: several keys signed in one chain")
+    return wrong
+
+
+def audit(path: Path, older: Path | None, wanted: str) -> list[str]:
+    """Print the journal with who signed what; what is wrong with it, and with the trust and the history beside it."""
+    if Ed25519PublicKey is None:
+        raise Misused("an audit checks signatures: install cryptography")
+    record = Record(path, wanted)
+    if not wanted:
+        note("hold the vault's id against the recovery card")
+    who = {keyid: role for keyid, (role, _) in signers_of(record.trust).items()}
+    told = []
+    for name, payload in record.events.items():
+        kinds = [(str(each.get("at")), str(each.get("kind"))) for each in payload["public"]]
+        kinds += [(payload["clock"], "sealed")] if payload["sealed"] else []
+        told += [(at, kind, who[payload["signer"]], payload["signer"], name) for at, kind in kinds]
+    for at, kind, role, keyid, name in sorted(told):
+        print(f"{at}  {kind}  {role} {keyid[:12]}  {name[:-52]}")
+    chains = {payload["chain"] for payload in record.events.values()}
+    print(f"vault {record.vault} {record.trust['name']!r}: trust document {record.trust['version']}, ", end="")
+    print(f"{len(record.history.commits)} commits, {len(record.events)} events objects in {len(chains)} chains")
+    if older is None:
+        note("nothing older to hold it against: what was taken away whole leaves no trace (--older FILE)")
+        return record.wrong
+    before = Record(older, record.vault)
+    gone = record.gone_since(before)
+    print(f"of {len(before.counted)} signed objects in {older}, {len(gone)} are gone or altered")
+    faults = [f"{older}: {each}" for each in before.wrong]
+    return [*record.wrong, *(f"{name}: gone or altered since {older}" for name in gone), *faults]
 
 
 # ---- Parts, segments and records: sections 4, 5 and 7.4
@@ -652,22 +981,183 @@ class Collection:
     until: Until
 
 
+DELETIONS = ("marked", "pruned")
+
+
+def pruned_commits(
+    sites: Sites, trust: Json, vault: str, line: Sequence[Commit]
+) -> tuple[dict[str, set[str]], list[str]]:
+    """The commits whose segments sites let go of (hash → sites), and what is wrong with other records: section 8.3.
+
+    That the rules of section 8.2 allowed it at that time is not judged here.
+    """
+    own = {each["name"]: {keyid_of(each["key"], "trust")} for each in trust["sites"] if each["key"]}
+    others = {keyid_of(each["key"], "trust") for each in trust["roles"]["reader"]} | {*trust["roles"]["root"]["keys"]}
+    said: list[tuple[datetime, str, list[tuple[str, str]], str, bool, str]] = []
+    for name in sites.under("events/"):
+        try:
+            payload = read_events(sites, name, trust, vault)
+        except Damaged:
+            continue
+        told = [(each["kind"], deletion_in(each)) for each in payload["public"] if each.get("kind") in DELETIONS]
+        said += [
+            (*record, kind, payload["signer"] in own.get(record[1], others), name) for kind, record in told if record
+        ]
+    places = {commit.sha256: at for at, commit in enumerate(line)}
+    begins = {commit.place: at for at, commit in enumerate(line)}
+    since = line[-1].payload["since"] if line else {}
+    newest = begins.get((str(since.get("stream")), int(since.get("sequence", 0))), 0)
+    wait = timedelta(hours=trust["retention"]["wait_hours"])
+    marked: dict[tuple[str, int], datetime] = {}
+    found: dict[str, set[str]] = defaultdict(set)
+    wrong = []
+    for at, site, ranges, kind, may, name in sorted(said, key=lambda each: (each[0], each[3], each[5])):
+        ends = [(places.get(first, newest), places.get(last, newest)) for first, last in ranges]
+        covered = [each for first, last in ends for each in range(first, last + 1)]
+        if may and kind == "marked":
+            marked |= {(site, each): min(at, marked.get((site, each), at)) for each in covered}
+        elif (
+            kind == "pruned"
+            and may
+            and all(each < newest and at - marked.get((site, each), at + wait) >= wait for each in covered)
+        ):
+            for each in covered:
+                found[line[each].sha256].add(site)
+        elif kind == "pruned":
+            wrong.append(f"{name}: forged: a deletion at site {site} that is not justified")
+    return found, wrong
+
+
+def deletion_in(event: Json) -> tuple[datetime, str, list[tuple[str, str]]] | None:
+    """When, at which site and of which ranges (hashes of first and last) a mark or record speaks; None if malformed."""
+    try:
+        ranges = [(first["sha256"], last["sha256"]) for first, last in event["ranges"]]
+        return datetime.fromisoformat(event["at"]).astimezone(UTC), str(event["site"]), ranges
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def keyids_of(trust: Json, *wanted: str) -> set[str]:
+    """The keyids of these roles, now or until they were revoked."""
+    roles = trust["roles"]
+    keys = {role: [*roles[role]["keys"].values()] for role in ("root", "writer")}
+    keys["reader"] = [each["key"] for each in roles["reader"]]
+    keys["holder"] = [each["key"] for each in roles["custodian"]["holders"]]
+    keys["approver"] = [each["key"] for each in roles["approver"]["people"]]
+    told = [*(key for role in wanted for key in keys[role])]
+    told += [each["key"] for each in roles["retired"] if each["role"] in wanted]
+    return {keyid_of(key, "trust") for key in told}
+
+
+def open_incidents(sites: Sites, trust: Json, vault: str) -> list[tuple[str, str, bytes]]:
+    """Incidents whose holds no decision ended (section 8.1): each with its good commit and what is sealed beside it."""
+    people = trust["roles"]["approver"]["people"]
+    deciders = keyids_of(trust, "root", "approver", "holder", *(() if people else ("reader",)))
+    holders = keyids_of(trust, "root", "approver", "holder", "reader", "writer")
+    writers = keyids_of(trust, "writer")
+    holds: list[tuple[str, str, str, bytes]] = []
+    said: list[tuple[datetime, str, str, str, str]] = []
+    for name in sites.under("events/00000000"):
+        try:
+            payload = read_events(sites, name, trust, vault)
+        except Damaged:
+            continue
+        signer = payload["signer"]
+        for each in payload["public"]:
+            kind, incident = each.get("kind"), str(each.get("incident") or "")
+            if kind == "hold" and incident and signer in holders:
+                good = each["commit"] if fits(each.get("commit"), LINK) else None
+                holds.append((incident, signer, good["sha256"] if good else "", b64decode(payload["sealed"] or "")))
+            elif kind == "decided" and signer in deciders - writers and (at := time_in(each.get("at"))) is not None:
+                said.append((at, name[-64:], incident, signer, str(each.get("decision"))))
+    found = []
+    latest = datetime.now(UTC) + timedelta(days=1)
+    for incident, opener, good, sealed in holds:
+        known = [(at, word) for at, _, of, who, word in sorted(said) if of == incident and who != opener]
+        last = [word for at, word in known if word in ("accept", "reject", "mended") and at <= latest][-1:]
+        if last in ([], ["reject"]):
+            found.append((incident, good, sealed))
+    return sorted(found)
+
+
+def time_in(value: Any) -> datetime | None:
+    """The time in an event, or None if it is none."""
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
 class Vault:
     """One vault at some sites, opened with one identity."""
 
-    def __init__(self, sites: Sites, identity: str, vault: str, pin: str) -> None:
+    def __init__(
+        self, sites: Sites, identity: str, vault: str, pin: str, known: AbstractSet[str] = frozenset()
+    ) -> None:
         self.sites = sites
         self._identity = pyrage.x25519.Identity.from_str(identity)
+        self._identities = [self._identity]
         self._epochs: dict[str, Any] = {}
         self._read: dict[str, dict[str, tuple[str, Json]]] = {}
-        self.trust, self.called, refused = load_trust(sites, vault)
+        self.trust, self.called, refused = load_trust(sites, vault, known)
         self.wrong = [f"foreign: {each}" for each in refused]
-        self.history = History(sites, self.trust["roles"]["writer"]["keys"], vault, pin)
+        self.history = History(sites, self.trust, vault, pin)
         self.line = self.history.line
         self.wrong += self.history.wrong
+        for recipient in (each["recipient"] for each in self.trust["roles"]["custodian"]["earlier"]):
+            if self._open(epoch := epoch_of(recipient), recipient):
+                self._identities.append(self._epochs[epoch])
+        self._begins = {commit.place: at for at, commit in enumerate(self.line)}
+        self.pruned, forged = pruned_commits(sites, self.trust, vault, self.line)
+        self.wrong += forged
+        self.incidents = [] if pin else open_incidents(sites, self.trust, vault)
+
+    def needs_pruned(self, number: int) -> list[str]:
+        """The segments that a commit's state needs and that sites let go of: sections 5.3 and 8.3."""
+        since = self.line[number - 1].payload["since"]
+        start = self._begins.get((since["stream"], since["sequence"]), 0)
+        gone = (commit for commit in self.line[start:number] if commit.sha256 in self.pruned)
+        return [name for commit in gone for name, _ in commit.payload["objects"] if name.startswith("objects/")]
+
+    def is_gone(self, number: int) -> bool:
+        """Whether a commit's state can't be had any more: no site that was named holds what it needs."""
+        return any(not any(name in held for held in self.sites.names.values()) for name in self.needs_pruned(number))
+
+    def last_good(self) -> tuple[int, Until] | None:
+        """The state before the open incidents, the earliest of them: section 8.1. None if it can't be told."""
+        moments: dict[tuple[int, bool], tuple[int, Until]] = {}
+        for incident, good, sealed in self.incidents:
+            told = self._particulars(sealed, incident)
+            numbers = [number for number, commit in enumerate(self.line, 1) if commit.sha256 == good]
+            moment: tuple[int, Until] | None = (numbers[0], None) if numbers else None
+            tx = told.get("tx")
+            until = time_in(told.get("tx_at")) or time_in(told.get("until"))
+            if not numbers and until is not None:
+                tick = timedelta(microseconds=1) if told.get("tx_at") else timedelta()
+                with contextlib.suppress(Misused):
+                    moment = self.moment_at((until - tick).isoformat())
+            with contextlib.suppress(Misused):
+                before = self.moment_before(tx) if moment and tx else (0, None)
+                if moment and before[0] == (moment[0] if moment[1] else moment[0] + 1):
+                    moment = before
+            if moment is not None:
+                moments[moment[0] - bool(moment[1]), bool(moment[1])] = moment
+        return moments[min(moments)] if moments else None
+
+    def _particulars(self, sealed: bytes, incident: str) -> Json:
+        """What is sealed beside a hold, if our identity opens the journal."""
+        recipient = self.trust["journal"]["recipient"]
+        try:
+            if not sealed or not self._open(epoch_of(recipient), recipient):
+                return {}
+            events = json.loads(self._decrypt(epoch_of(recipient), sealed, "events"))
+            return next((each for each in events if each.get("incident") == incident), {})
+        except (Damaged, ValueError, AttributeError):
+            return {}
 
     def moment_at(self, at: str | None) -> tuple[int, Until]:
-        """A commit by its number, the newest, or what there was at a time: section 7.5."""
+        """A commit by its number, the newest (`latest`), or what there was at a time: section 7.5."""
+        at = None if at == "latest" else at
         try:
             wanted = None if at is None or at.isdecimal() else datetime.fromisoformat(at).astimezone(UTC)
         except ValueError as error:
@@ -696,6 +1186,9 @@ class Vault:
         At an instant, those that the commit has no changes of are as the commit before left them: section 7.5.
         """
         end, found = number - bool(until), dict[str, Collection]()
+        if self.is_gone(number) or self.is_gone(end):
+            kept = [str(each) for each in range(1, len(self.line) + 1) if not self.is_gone(each)]
+            raise Misused(f"commit {number} was pruned; those whose state is kept are {', '.join(kept) or 'none here'}")
         wholes = [at for at, commit in enumerate(self.line[:end]) if commit.payload["whole"]]
         if not wholes:
             raise Damaged("the history does not begin with a whole commit")
@@ -862,11 +1355,10 @@ class Vault:
             self._epochs[epoch] = None
             for name in self.sites.under(f"keys/{epoch}/"):
                 try:
-                    key = parsed(pyrage.decrypt(self.sites.read(name), [self._identity]), KEY_OBJECT, name)
+                    key = parsed(pyrage.decrypt(self.sites.read(name), self._identities), KEY_OBJECT, name)
                     identity = pyrage.x25519.Identity.from_str(key["identity"])
                     told = (str(identity.to_public()), key["recipient"], key["epoch"])
-                    own = hashlib.sha256(recipient.encode()).hexdigest()[:32]
-                    if told != (recipient, recipient, epoch) or own != epoch:
+                    if told != (recipient, recipient, epoch) or epoch_of(recipient) != epoch:
                         raise Damaged(f"{name}: forged: not the key that a signed commit names")
                     self._epochs[epoch] = identity
                 except pyrage.DecryptError:
@@ -880,6 +1372,10 @@ class Vault:
             return bytes(pyrage.decrypt(data, [self._epochs[epoch]]))
         except pyrage.DecryptError as error:
             raise Damaged(f"{name}: can't be decrypted: {error}") from error
+
+
+def epoch_of(recipient: str) -> str:
+    return hashlib.sha256(recipient.encode()).hexdigest()[:32]
 
 
 def schema_of(part: Json) -> Schema:
@@ -1021,30 +1517,90 @@ def quoted(name: str) -> str:
 # ---- The command line
 
 
-def open_vault(card: Path, folders: Sequence[Path], pin: str = "") -> Vault:
-    """The vault of a recovery card, or of a bare identity, at these sites: section 6.2."""
+def read_card(card: Path) -> tuple[str, set[str], set[str]]:
+    """The identity on a card, and the vaults and trust documents that it names: sections 6.2 and 6.3."""
     try:
         text = card.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Misused(f"the card {card} can't be read: {error}") from error
     keys = {each.upper() for each in re.findall(r"(?i)AGE-SECRET-KEY-1[0-9A-Z]+", text)}
-    vaults = {each.lower() for each in re.findall(rf"(?i)\bvault:\s*({HASH})\b", text)}
+    vaults, trusts = (
+        {each.lower() for each in re.findall(rf"(?i)\b{word}:\s*({shape})\b", text)}
+        for word, shape in (("vault", HASH), ("trust", f"[0-9]{{8}}-{HASH}"))
+    )
+    if len(keys) != 1:
+        raise Misused(f"{card} holds {len(keys)} keys; it must be one")
+    try:
+        return str(pyrage.x25519.Identity.from_str(keys.pop())), vaults, trusts
+    except pyrage.IdentityError as error:
+        raise Misused(f"the key on {card} is not complete: {error}") from error
+
+
+def open_vault(cards: Sequence[Path], folders: Sequence[Path], pin: str = "") -> Vault:
+    """The vault of a recovery card, of a bare identity or of the cards of enough holders, at these sites."""
+    read = [read_card(card) for card in cards]
+    vaults = {vault for _, named, _ in read for vault in named}
     sites = Sites([*{folder.resolve(): None for folder in folders}])
     held = {name[-64:] for name in sites.under("trust/00000001-")}
-    if len(keys) != 1 or len(vaults or held) != 1:
-        raise Misused(f"{card} holds {len(keys)} keys, and {len(vaults or held)} vaults are named; it must be one each")
+    if len(vaults or held) != 1:
+        raise Misused(f"{len(vaults or held)} vaults are named; it must be one")
     (wanted,) = vaults or held
     if held and wanted not in held:
         raise Misused(f"the card is for vault {wanted[:16]}…, the sites hold {', '.join(each[:16] for each in held)}…")
     if not held:
         raise Damaged(f"no site that was named holds the trust document of vault {wanted[:16]}…")
-    try:
-        vault = Vault(sites, keys.pop(), wanted, pin)
-    except pyrage.IdentityError as error:
-        raise Misused(f"the key on {card} is not complete: {error}") from error
+    known = {f"trust/{each}" for _, _, named in read for each in named}
+    trust, called, _ = load_trust(sites, wanted, known)
+    if hidden := known - {*called}:
+        raise Damaged(f"{max(hidden)}: a card names it, and no site has it: a newer trust document is hidden")
+    vault = Vault(sites, recovered(sites, trust, [identity for identity, _, _ in read]), wanted, pin, known)
     if vault.line and vault.line[-1].payload["parts"] and not vault.collections(len(vault.line))[0]:
-        raise Misused(f"the key on {card} opens nothing in this vault")
+        raise Misused(f"the key on {cards[0]} opens nothing in this vault")
     return vault
+
+
+def recovered(sites: Sites, trust: Json, identities: Sequence[str]) -> str:
+    """The one identity, if it is no holder's; else the recovery identity that the holders' shares make: section 6.3."""
+    custodian = trust["roles"]["custodian"]
+    holders = {each["recipient"]: each for each in custodian["holders"]}
+    own = {str(pyrage.x25519.Identity.from_str(each).to_public()): each for each in identities}
+    if len(own) == 1 and not {*own} & {*holders}:
+        return identities[0]
+    if strangers := {*own} - {*holders}:
+        raise Misused(f"the key of {min(strangers)} is no holder's; give the cards of holders only, or one key alone")
+    if len(own) < custodian["threshold"]:
+        given = ", ".join(sorted(holders[each]["name"] for each in own))
+        raise Misused(f"{len(own)} of {custodian['threshold']} holders are here: {given}")
+    group = sorted((holders[each]["name"], each) for each in own)[: custodian["threshold"]]
+    names = [name for name, _ in group]
+    whole = b""
+    for name, recipient in group:
+        piece = piece_of(sites, holders[recipient], own[recipient], names)
+        if whole and len(piece) != len(whole):
+            raise Damaged(f"the share of {name} is of another length than the others")
+        whole = bytes(a ^ b for a, b in zip(whole, piece, strict=True)) if whole else piece
+    try:
+        identity = pyrage.x25519.Identity.from_str(whole.decode("ascii"))
+    except (UnicodeDecodeError, pyrage.IdentityError) as error:
+        raise Damaged(f"the shares of {', '.join(names)} make no identity") from error
+    if [str(identity.to_public())] != custodian["recipients"]:
+        raise Damaged(f"the shares of {', '.join(names)} make another identity than the vault's")
+    return str(identity)
+
+
+def piece_of(sites: Sites, holder: Json, identity: str, names: Sequence[str]) -> bytes:
+    """What a holder keeps for just these holders, out of the share that the trust document names."""
+    name = holder["shares"][0]
+    try:
+        plain = bytes(pyrage.decrypt(sites.read(name), [pyrage.x25519.Identity.from_str(identity)]))
+    except pyrage.DecryptError as error:
+        raise Damaged(f"{name}: the share of {holder['name']} does not open: {error}") from error
+    if hashlib.sha256(plain).hexdigest() != holder["digest"]:
+        raise Damaged(f"{name}: not the share of {holder['name']} that the trust document names")
+    found = [each["piece"] for each in parsed(plain, SHARE, name)["pieces"] if each["holders"] == [*names]]
+    if len(found) != 1:
+        raise Damaged(f"{name}: the share of {holder['name']} has no piece for {', '.join(names)}")
+    return b64decode(found[0])
 
 
 def show(vault: Vault, moment: tuple[int, Until]) -> None:
@@ -1053,7 +1609,10 @@ def show(vault: Vault, moment: tuple[int, Until]) -> None:
     for number, commit in enumerate(vault.line, 1):
         holding = sum(commit.name in names for names in vault.sites.names.values())
         place = f"{'tail' if commit.payload['in_tail'] else 'stream'} {commit.place[0]} {commit.place[1]}"
-        print(f"commit {number}  {commit.payload['clock']}  {place}  at {holding} of {len(vault.sites.names)} sites")
+        print(
+            f"commit {number}  {commit.payload['clock']}  {place}  at {holding} of {len(vault.sites.names)} sites"
+            f"{'  pruned' * vault.is_gone(number)}"
+        )
         print(f"  {commit.name[-64:]}")
     found, closed = vault.collections(*moment)
     print(f"at {'an instant of ' * bool(moment[1])}commit {moment[0]}, with {closed} collections closed to this key:")
@@ -1067,10 +1626,19 @@ def show(vault: Vault, moment: tuple[int, Until]) -> None:
 
 def verify(vault: Vault, moment: tuple[int, Until]) -> None:
     """Read every byte at every site, hold it against what is signed, and prove every record at one commit."""
-    called = {*vault.called, *(name for name, _ in vault.trust["journal"]["keys"])}
+    custodian = vault.trust["roles"]["custodian"]
+    keys = [each["shares"] for each in custodian["holders"]] + [each["key"] for each in custodian["earlier"]]
+    called = {*vault.called, *(name for name, _ in vault.trust["journal"]["keys"] + keys)}
     commits = vault.history.commits.values()
     called |= {name for commit in commits for name in (commit.name, *dict(commit.payload["objects"]))}
     vault.sites.under("tails/")
+    needed = {
+        name for commit in commits if commit.sha256 not in vault.pruned for name in dict(commit.payload["objects"])
+    }
+    let_go = (commit for commit in commits if commit.sha256 in vault.pruned)
+    gone = {
+        name for commit in let_go for name in dict(commit.payload["objects"]) if name.startswith("objects/")
+    } - needed
     for folder, names in vault.sites.names.items():
         closed = {each for each in names if each[:6] == "tails/" and each.split("/")[1] not in vault.history.open_tails}
         for name in sorted(names):
@@ -1084,7 +1652,11 @@ def verify(vault: Vault, moment: tuple[int, Until]) -> None:
                     note(f"{error}; it lies in a closed tail: nothing calls for it")
                 else:
                     vault.wrong.append(str(error))
-        vault.wrong += [f"{folder / name}: missing: a signed object calls for it" for name in sorted(called - names)]
+        vault.wrong += [
+            f"{folder / name}: missing: a signed object calls for it" for name in sorted(called - names - gone)
+        ]
+        if absent := len(gone - names):
+            note(f"{folder}: {absent} segments are not here, as a site let go of them; holdfast verify judges that")
         print(f"{folder}: {len(names)} objects read{f', {len(closed)} of them in closed tails' if closed else ''}")
     found, hidden = vault.collections(*moment)
     for name, collection in found.items():
@@ -1102,27 +1674,46 @@ def note(text: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Read a Holdfast vault without Holdfast.")
-    parser.add_argument("--card", type=Path, required=True, help="the recovery card, or a file with a reader's key")
-    parser.add_argument("--site", type=Path, action="append", required=True, help="the folder of a site; repeat it")
+    card = "the recovery card, or a file with a reader's key; or repeat it for the cards of enough holders"
+    parser.add_argument("--card", type=Path, action="append", help=card)
+    parser.add_argument("--site", type=Path, action="append", help="the folder of a site; repeat it")
     parser.add_argument("--pin", default="", help="SHA-256 (or its beginning) of the commit to end the history with")
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("list", "verify", "export"):
         command = commands.add_parser(name)
         when = command.add_mutually_exclusive_group()
-        when.add_argument("--at", help="a number that list shows, or a time (default: the newest commit)")
+        when.add_argument("--at", help="a number that list shows, a time, or latest (default: the last good state)")
         when.add_argument("--before-tx", metavar="TRANSACTION", help="just before this transaction of the source")
     command.add_argument("out", type=Path)
     command.add_argument("--collection", action="append", default=[], help="only this one; repeat it")
     command.add_argument("--format", choices=("parquet", "csv", "sqlite"), default="parquet")
+    command = commands.add_parser("audit")
+    command.add_argument("file", type=Path, help="what holdfast audit --export wrote, or the folder of a site")
+    command.add_argument("--older", type=Path, help="the same of earlier: nothing in it may be gone")
+    command.add_argument("--vault", default="", help="the vault's id, as the recovery card has it")
     options = parser.parse_args()
+    if options.command != "audit" and not (options.card and options.site):
+        parser.error("--card and --site are needed")
+    return act(options)
+
+
+def act(options: argparse.Namespace) -> int:
+    """Do what was asked for; the exit code."""
     vault, wrong, code = None, list[str](), 0
     try:
+        if options.command == "audit":
+            wrong = audit(options.file, options.older, options.vault.lower())
+            return told_wrong(wrong)
         if Ed25519PublicKey is None:
             note("signatures not checked: install cryptography")
         vault = open_vault(options.card, options.site, options.pin)
         if sum(vault.line[-1].name in names for names in vault.sites.names.values() if vault.line) < 2:
             note("freshness unproven: no second site holds the newest commit; there may be newer ones elsewhere")
-        moment = vault.moment_before(options.before_tx) if options.before_tx else vault.moment_at(options.at)
+        good = vault.last_good() if not (options.at or options.before_tx) else None
+        moment = vault.moment_before(options.before_tx) if options.before_tx else good or vault.moment_at(options.at)
+        for incident in dict.fromkeys(incident for incident, *_ in vault.incidents):
+            shown = "the state before it is taken; --at latest for the newest" if good else "mind which state this is"
+            note(f"incident {incident} is open: {shown}")
         if moment[1]:
             note(
                 f"nothing is signed for an instant: verify --at {moment[0] - 1} and --at {moment[0]} prove what is near"
@@ -1140,7 +1731,13 @@ def main() -> int:
         wrong = [str(error)]
     for fault in vault.sites.faults if vault else ():
         note(f"{fault}; another site may hold it")
-    for each in dict.fromkeys([*(vault.wrong if vault else ()), *wrong]):
+    return told_wrong([*(vault.wrong if vault else ()), *wrong]) or code
+
+
+def told_wrong(wrong: Iterable[str]) -> int:
+    """Name what is damaged; the exit code."""
+    code = 0
+    for each in dict.fromkeys(wrong):
         print(f"damaged: {each}", file=sys.stderr)
         code = 7
     return code

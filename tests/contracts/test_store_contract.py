@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +12,17 @@ from hypothesis import strategies as st
 
 from holdfast.core.ports import Entry, Store
 from holdfast.errors import Refused
+from holdfast.vault.names import sha256_hex
 from holdfast.vault.stores.folder import FolderStore
 from holdfast.vault.stores.memory import MemoryStore
+from holdfast.vault.stores.object import ObjectStore
+from tests.azurite_server import AzureServer, azurite_server
+from tests.ceph_server import ceph_server
+from tests.moto_server import moto_server
+from tests.racing import who_wins
+from tests.s3_server import S3Server
+
+__all__ = ["azurite_server", "ceph_server", "moto_server"]
 
 PARTS = st.from_regex(r"\A[a-z0-9-][a-z0-9.-]{0,12}\Z").filter(lambda part: part not in ("tmp", "quarantine"))
 ESCAPES = [
@@ -40,12 +48,28 @@ def named(data: bytes) -> str:
     return f"objects/{sha256[:2]}/{sha256}"
 
 
+Damage = Callable[[Store, str, bytes], None]
+
+
 class StoreContract:
-    """Subclass it with a `make` fixture that gives a function for a new, empty store."""
+    """Subclass it with a `make` fixture that gives a function for a new, empty store, and `damage`, which changes
+    stored bytes behind the store's back.
+    """
+
+    examples = 30
 
     @pytest.fixture
     def make(self, tmp_path: Path) -> Callable[[], Store]:
         raise NotImplementedError
+
+    @pytest.fixture
+    def damage(self) -> Damage:
+        raise NotImplementedError
+
+    def set_aside(self, store: Store, name: str) -> list[bytes]:
+        """The damaged bytes that were kept when a name was mended."""
+        assert name
+        return sorted(store.get(entry.name) for entry in store.list("quarantine/"))
 
     @pytest.fixture
     def store(self, make: Callable[[], Store]) -> Store:
@@ -92,7 +116,7 @@ class StoreContract:
     def test_listing_equals_a_dictionary(self, make: Callable[[], Store]) -> None:
         """Whatever is put, the listing is what a sorted dictionary would hold."""
 
-        @settings(max_examples=30)
+        @settings(max_examples=self.examples)
         @given(st.lists(st.lists(PARTS, min_size=1, max_size=3), max_size=8), PARTS)
         def check(names: list[list[str]], prefix: str) -> None:
             store, model = make(), dict[str, int]()
@@ -113,21 +137,20 @@ class StoreContract:
         store.put(named(b"good"), b"torn")
         store.mend(named(b"good"), b"good")
         assert store.get(named(b"good")) == b"good"
-        quarantined = list(store.list("quarantine/"))
-        assert [store.get(entry.name) for entry in quarantined] == [b"torn"]
+        assert self.set_aside(store, named(b"good")) == [b"torn"]
 
     def test_mend_twice_changes_nothing_more(self, store: Store) -> None:
         """Good bytes are never put into quarantine, so healing again is free."""
         store.put(named(b"good"), b"torn")
         for _ in range(3):
             store.mend(named(b"good"), b"good")
-        assert len(list(store.list("quarantine/"))) == 1
+        assert len(self.set_aside(store, named(b"good"))) == 1
 
     def test_mend_puts_what_is_missing(self, store: Store) -> None:
         """Where nothing lies, mend is put."""
         store.mend(named(b"good"), b"good")
         assert store.get(named(b"good")) == b"good"
-        assert list(store.list("quarantine/")) == []
+        assert self.set_aside(store, named(b"good")) == []
 
     def test_mend_refuses_bytes_that_are_not_the_name(self, store: Store) -> None:
         """Nothing can be overwritten but by the bytes whose SHA-256 is the name."""
@@ -138,51 +161,157 @@ class StoreContract:
             store.mend("commits/a/1", b"evil")
         assert store.get(named(b"good")) == b"good"
 
-    def test_each_damage_has_its_own_quarantine(self, store: Store) -> None:
+    def test_each_damage_has_its_own_quarantine(self, store: Store, damage: Damage) -> None:
         """A second mend of one name does not overwrite what the first put aside."""
         name = named(b"good")
         store.put(name, b"torn")
         store.mend(name, b"good")
         damage(store, name, b"torn again")
         store.mend(name, b"good")
-        assert sorted(store.get(entry.name) for entry in store.list("quarantine/")) == [b"torn", b"torn again"]
+        assert self.set_aside(store, name) == [b"torn", b"torn again"]
 
     def test_of_many_writers_of_one_name_exactly_one_writes(self, store: Store) -> None:
         """Put-if-absent holds among threads, and nobody sees half an object."""
         data = [bytes([number]) * 100_000 for number in range(8)]
-        start, won = threading.Barrier(8), list[int]()
-
-        def write(number: int) -> None:
-            start.wait()
-            if store.put("objects/aa/race", data[number]):
-                won.append(number)
-
-        threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(won) == 1
-        assert store.get("objects/aa/race") == data[won[0]]
+        (winner,) = who_wins(lambda number: store.put("objects/aa/race", data[number]))
+        assert store.get("objects/aa/race") == data[winner]
 
 
-def damage(store: Store, name: str, data: bytes) -> None:
-    """Change stored bytes behind the store's back."""
-    if isinstance(store, MemoryStore):
-        store.objects[name] = data
-    else:
-        assert isinstance(store, FolderStore)
-        Path(store.path, name).write_bytes(data)
+class DeleterContract:
+    """What a store that can delete promises beside: prune alone asks it to. Subclass it with a `deleter` fixture."""
+
+    @pytest.fixture
+    def deleter(self, tmp_path: Path) -> Store:
+        raise NotImplementedError
+
+    def test_what_is_deleted_is_gone_and_nothing_else(self, deleter: Store) -> None:
+        """Segments and what lies in tails go, one name at a time; a name that is not there is done already."""
+        tail = f"tails/00000000000000f1/commits/000000000001-{'0' * 64}"
+        for name in (named(b"one"), named(b"two"), tail):
+            deleter.put(name, b"x")
+        for _ in range(2):
+            delete(deleter, named(b"one"))
+            delete(deleter, tail)
+        assert [entry.name for entry in deleter.list()] == [named(b"two")]
+        assert deleter.put(tail, b"again") is True
+
+    @pytest.mark.parametrize(
+        "name", [f"commits/00000000000000aa/000000000001-{'0' * 64}", f"trust/00000001-{'0' * 64}", "quarantine/x-1"]
+    )
+    def test_commits_events_keys_and_trust_are_never_deleted(self, deleter: Store, name: str) -> None:
+        """Whoever holds the door open: what says that something was there stays."""
+        deleter.put(name, b"x")
+        with pytest.raises(Refused):
+            delete(deleter, name)
+        assert deleter.get(name) == b"x"
 
 
-class TestMemoryStore(StoreContract):
+def delete(store: Store, name: str) -> None:
+    """Delete a name through the door that only prune receives."""
+    assert isinstance(store, MemoryStore | FolderStore | ObjectStore)
+    store.delete(name)
+
+
+class TestMemoryStore(StoreContract, DeleterContract):
     @pytest.fixture
     def make(self) -> Callable[[], Store]:
         return MemoryStore
 
+    @pytest.fixture
+    def damage(self) -> Damage:
+        def change(store: Store, name: str, data: bytes) -> None:
+            assert isinstance(store, MemoryStore)
+            store.objects[name] = data
 
-class TestFolderStore(StoreContract):
+        return change
+
+    @pytest.fixture
+    def deleter(self) -> Store:
+        return MemoryStore()
+
+
+class TestFolderStore(StoreContract, DeleterContract):
+    @pytest.fixture
+    def deleter(self, tmp_path: Path) -> Store:
+        return FolderStore.create(tmp_path / "site")
+
     @pytest.fixture
     def make(self, tmp_path: Path) -> Callable[[], Store]:
         numbers = iter(range(1_000_000))
         return lambda: FolderStore.create(tmp_path / f"site-{next(numbers)}")
+
+    @pytest.fixture
+    def damage(self) -> Damage:
+        def change(store: Store, name: str, data: bytes) -> None:
+            assert isinstance(store, FolderStore)
+            Path(store.path, name).write_bytes(data)
+
+        return change
+
+
+class OnS3(StoreContract):
+    """Subclass it with a `server` fixture."""
+
+    examples = 5
+
+    @pytest.fixture
+    def server(self) -> S3Server:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def make(self, server: S3Server) -> Callable[[], Store]:
+        return server.plain_store
+
+    @pytest.fixture
+    def damage(self, server: S3Server) -> Damage:
+        return server.overwrite
+
+    @pytest.fixture
+    def deleter(self, server: S3Server) -> Store:
+        return server.plain_store()
+
+
+class TestMoto(OnS3, DeleterContract):
+    @pytest.fixture
+    def server(self, moto_server: S3Server) -> S3Server:
+        return moto_server
+
+
+class TestCeph(OnS3, DeleterContract):
+    @pytest.fixture
+    def server(self, ceph_server: S3Server) -> S3Server:
+        return ceph_server
+
+
+class TestCephLocked(OnS3):
+    """Where versions are kept, a damaged one is its own quarantine."""
+
+    @pytest.fixture
+    def server(self, ceph_server: S3Server) -> S3Server:
+        return ceph_server
+
+    @pytest.fixture
+    def make(self, server: S3Server) -> Callable[[], Store]:
+        self.kept = server.kept
+        return server.locked_store
+
+    def set_aside(self, store: Store, name: str) -> list[bytes]:
+        return sorted(data for data in self.kept(store, name) if not name.endswith(sha256_hex(data)))
+
+
+class TestAzurite(StoreContract, DeleterContract):
+    """Runs where Azurite is installed (tests/azurite_server.py)."""
+
+    examples = 5
+
+    @pytest.fixture
+    def make(self, azurite_server: AzureServer) -> Callable[[], Store]:
+        return azurite_server.store
+
+    @pytest.fixture
+    def deleter(self, azurite_server: AzureServer) -> Store:
+        return azurite_server.store()
+
+    @pytest.fixture
+    def damage(self, azurite_server: AzureServer) -> Damage:
+        return azurite_server.overwrite

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -81,3 +82,14 @@ def test_green_is_never_given_lightly(sites: list[str], safe_sites: int, safe_ow
     is_safe = len(known) >= safe_sites and len({OWNERS[site] for site in known}) >= safe_owners and not findings
     assert (found.color is Color.GREEN) == is_safe
     assert (found.color is Color.RED) == (not known)
+
+
+def test_where_others_must_allow_a_live_plan_waits_for_them() -> None:
+    """Whatever its size and whoever passes its id back; an empty place and an empty plan need nobody."""
+    plan = PlanSummary("ab" * 32, 1, 0, True, approval="ab" * 4, needs_request=True)
+    decision = decide(plan, Policy())
+    assert decision.ruling is Ruling.NEEDS_APPROVAL
+    assert f"holdfast request restore {plan.plan_id}" in decision.hint
+    assert decide(replace(plan, is_granted=True, writes=10**6, approval=""), Policy()).ruling is Ruling.ALLOW
+    for other in (replace(plan, is_live=False), replace(plan, writes=0)):
+        assert decide(other, Policy()).ruling is Ruling.ALLOW

@@ -28,7 +28,7 @@ from holdfast.core.canonical import row_digests, tagged
 from holdfast.core.fingerprint import bucket_digests, entries, fingerprint
 from holdfast.core.policy import Policy
 from holdfast.core.records import Schema
-from holdfast.operations.capture import capture
+from holdfast.operations.capture import Manner, capture
 from holdfast.operations.found import Founded, found_vault
 from holdfast.operations.restore import vault_views
 from holdfast.operations.scratch import sealed_scratch
@@ -112,7 +112,7 @@ def made() -> dict[str, Any]:
             vault = Vault(sites, founded.vault, now=lambda: next(moments))
             state = Path(name, "host" if number < len(CHANGES) else "another host")
             state.mkdir(exist_ok=True)
-            capture(vault, founded.writer, Dated(source, next(moments)), state, lambda _: None)
+            capture(vault, founded.writer, Dated(source, next(moments)), state, Manner())
         followed = Followed(founded, sites, source, moments)
         for is_whole, transactions in FOLLOWED:
             followed.commit(transactions, is_whole)

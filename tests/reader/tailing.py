@@ -178,11 +178,13 @@ class Tailing:
         told = {name: self._with_changes(objects, part, rows.get(name, []), tail) for name, part in parts.items()}
         clock = max(self.now + self.ahead, self.world.now + TICK)
         self.world.now = clock
+        sequence = 1 if before is None or is_first else before.commit.sequence + 1
         commit = Commit(
             vault=self.world.id,
             stream=stream,
             writer=self.world.writer.keyid,
-            sequence=1 if before is None or is_first else before.commit.sequence + 1,
+            sequence=sequence,
+            since=Place(self._began, 1) if whole or before is None else before.commit.since,
             parent=None if before is None or is_first else before.link.sha256,
             follows=before.link if before and is_first else None,
             clock=time_text(clock),

@@ -61,7 +61,7 @@ def test_holdfast_reads_the_frozen_records(sites: list[Site], number: int, secre
 @pytest.mark.parametrize("secret", ["card", "key"])
 def test_the_reader_reads_the_frozen_records(kept: Kept, number: int, secret: str) -> None:
     """The same, without a line in common."""
-    vault = reader.open_vault(kept.folder / secret, kept.sites[:1])
+    vault = reader.open_vault([kept.folder / secret], kept.sites[:1])
     found, closed = vault.collections(number)
     assert (closed, vault.wrong) == (0, [])
     for name, wanted in GOLDEN["commits"][number - 1].items():
@@ -90,7 +90,7 @@ def test_holdfast_reads_the_frozen_instants(sites: list[Site], instant: dict[str
 @pytest.mark.parametrize("instant", GOLDEN["instants"], ids=lambda instant: instant["tx"])
 def test_the_reader_reads_the_frozen_instants(kept: Kept, instant: dict[str, Any]) -> None:
     """The same, without a line in common."""
-    vault = reader.open_vault(kept.folder / "card", kept.sites[:1])
+    vault = reader.open_vault([kept.folder / "card"], kept.sites[:1])
     for moment, told in ((vault.moment_at(instant["at"]), "records"), (vault.moment_before(instant["tx"]), "before")):
         found, closed = vault.collections(*moment)
         assert closed == 0

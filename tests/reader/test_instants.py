@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from holdfast.errors import Damaged
 from holdfast.vault.coding import encode, time_text
@@ -21,7 +20,7 @@ from tests.reader.test_reader import in_folder
 from tests.reader.test_vectors import reader
 from tests.vault import following
 from tests.vault.following import Everything, Following, Row, Tx, changes_table, held_in
-from tests.vault.test_instants import NOTES, SECOND, TOLD, Told, at, followed, held_at, story
+from tests.vault.test_instants import A_SOURCE, SECOND, Told, at, followed, held_at, story
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +75,7 @@ def test_every_instant_is_what_the_source_held(told: Following) -> None:
 
 
 @settings(max_examples=10, deadline=None)
-@given(
-    st.fixed_dictionaries({"orders": NOTES, "people": NOTES}),
-    TOLD,
-    st.lists(st.booleans(), max_size=4),
-    st.integers(1, 5),
-)
+@given(*A_SOURCE)
 def test_any_source_comes_back_as_of_any_moment(
     start: Everything, told: Told, wholes: list[bool], segment_rows: int
 ) -> None:

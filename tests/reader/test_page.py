@@ -14,12 +14,12 @@ import pyarrow as pa
 import pytest
 
 from holdfast.connectors.sqlite.definitions import PRAGMA_SCHEMA, SCHEMA_SCHEMA, SEQUENCE_SCHEMA
-from holdfast.core import events
+from holdfast.core import events, locks, statements
 from holdfast.core.canonical import LONG
 from holdfast.core.fingerprint import BUCKETS
 from holdfast.core.records import TYPES, Schema
+from holdfast.vault import custody, roles, trust
 from holdfast.vault import format as payloads
-from holdfast.vault import trust
 from holdfast.vault.coding import CONTROL_MAX, OBJECT_MAX, canonical_json
 from holdfast.vault.findings import Problem
 from holdfast.vault.merge import (
@@ -35,7 +35,7 @@ from holdfast.vault.merge import (
 )
 from holdfast.vault.names import Kind, parse_name
 from holdfast.vault.receipts import Grade
-from holdfast.vault.signing import OBSERVER, ROOT
+from holdfast.vault.signing import HOLDER, OBSERVER, ROOT
 from holdfast.vault.sites import size_limit
 
 ROOT_FOLDER = Path(__file__).resolve().parents[2]
@@ -116,6 +116,7 @@ def test_the_names_are_those_of_the_code() -> None:
     ("heading", "struct"),
     [
         ("4. Keys", payloads.KeyObject),
+        ("6.3 Shares", custody.Share),
         ("7.3 The commit", payloads.Commit),
         ("7.4 The part", payloads.Part),
         ("8. Events", payloads.EventsObject),
@@ -123,26 +124,34 @@ def test_the_names_are_those_of_the_code() -> None:
 )
 def test_the_fields_of_payloads_are_those_of_the_code(heading: str, struct: type[msgspec.Struct]) -> None:
     """No field is missing from the page, and it names none that is not there."""
-    told = set(rows(heading)) - {"Field", "Field of a key object", "Value", "Kind", *EVENT_KINDS}
+    told = set(rows(heading)) - {"Field", "Field of a key object", "Field of a share", "Value", "Kind", *EVENT_KINDS}
     assert told == fields_of(struct)
 
 
 def test_the_fields_of_the_trust_document_are_those_of_the_code() -> None:
     """Roles are told one by one."""
     told = set(rows("6. The trust document")) - {"Field"}
-    assert told == (fields_of(trust.TrustDocument) - {"roles"}) | {f"roles.{name}" for name in fields_of(trust.Roles)}
+    assert told == (fields_of(trust.TrustDocument) - {"roles"}) | {f"roles.{name}" for name in fields_of(roles.Roles)}
 
 
 @pytest.mark.parametrize(
     ("heading", "row", "struct"),
     [
-        ("6. The trust document", "roles.root", trust.Root),
-        ("6. The trust document", "roles.custodian", trust.Custodians),
-        ("6. The trust document", "roles.writer", trust.Writers),
-        ("6. The trust document", "roles.reader", trust.ReaderRole),
-        ("6. The trust document", "sites", trust.SiteRole),
+        ("6. The trust document", "roles.root", roles.Root),
+        ("6. The trust document", "roles.custodian", roles.Custodians),
+        ("6. The trust document", "roles.writer", roles.Writers),
+        ("6. The trust document", "roles.reader", roles.ReaderRole),
+        ("6. The trust document", "sites", roles.SiteRole),
+        ("6. The trust document", "roles.custodian", roles.Holder),
+        ("6. The trust document", "roles.custodian", roles.Earlier),
+        ("6.3 Shares", "pieces", custody.Piece),
+        ("6. The trust document", "roles.approver", roles.Approvers),
+        ("6. The trust document", "roles.approver", roles.Person),
+        ("6. The trust document", "roles.retired", roles.Retired),
+        ("6. The trust document", "retention", trust.Retention),
         ("6. The trust document", "journal", trust.Journal),
         ("6. The trust document", "safe", trust.Safe),
+        ("7.3 The commit", "since", payloads.Place),
         ("7.3 The commit", "follows", payloads.Link),
         ("7.3 The commit", "rolls", payloads.Link),
         ("7.3 The commit", "parts", payloads.SealedPart),
@@ -167,19 +176,22 @@ def test_the_schema_and_the_algorithms_are_those_of_the_code() -> None:
 
 
 EVENT_KINDS = {
-    each.kind: each for each in vars(events).values() if isinstance(each, type) and getattr(each, "kind", "")
+    each.kind: each
+    for module in (events, statements, locks)
+    for each in vars(module).values()
+    if isinstance(each, type) and getattr(each, "kind", "")
 }
 
 
 def test_the_events_are_those_of_the_code() -> None:
     """Every kind with its fields, and the grades of receipts."""
-    table = {kind: cells for kind, cells in rows("8. Events").items() if kind in EVENT_KINDS}
+    table = {kind: cells for kind, cells in (rows("8. Events") | rows("8.1 Control")).items() if kind in EVENT_KINDS}
     assert set(table) == set(EVENT_KINDS)
     for kind, cells in table.items():
         wanted = {field.name for field in fields(EVENT_KINDS[kind])} - {"at"}
         told = re.sub(r"\([^)]*\)", "", cells[1]).partition(":")[0]
         assert named(told) == wanted, kind
-        assert cells[0] == ("public" if kind == "receipt" else "sealed")
+        assert cells[0] != "sealed" if kind in statements.CONTROL else cells[0] == "sealed"
     assert {grade.value for grade in Grade} <= named(section("8. Events"))
 
 
@@ -216,7 +228,7 @@ def test_system_columns_and_derived_keys_are_those_of_the_code() -> None:
     assert told == {name: ARROW.get(kind, str(kind)) for name, kind in arrow.items()}
     assert OP_COLUMN.startswith(SYSTEM_PREFIX)
     assert f"{INSERT} insert, {UPDATE} update, {DELETE} delete" in section("5.1 Columns")
-    assert set(rows("6.1 Derived keys")) - {"Info"} == {ROOT.decode(), OBSERVER.decode()}
+    assert set(rows("6.1 Derived keys")) - {"Info"} == {each.decode() for each in (ROOT, OBSERVER, HOLDER)}
 
 
 def test_the_collections_of_sqlite_are_those_of_the_code() -> None:

@@ -385,7 +385,7 @@ def test_a_commit_that_contradicts_itself_does_not_count(shop: Tailing, case: st
     assert [each for each in vault.wrong if each.startswith(name)] != [] or case.startswith("first of")
     assert vault.line[-1].name == shop.tip.name
     with pytest.raises(reader.Damaged, match=why):
-        reader.read_commit(vault.sites, name, {shop.world.writer.keyid: shop.world.writer.public_hex}, shop.world.id)
+        reader.read_commit(vault.sites, name, vault.trust, shop.world.id)
 
 
 def test_a_tail_may_not_name_itself(shop: Tailing) -> None:

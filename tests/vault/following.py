@@ -162,16 +162,18 @@ class Following:
         if not where.tail:
             self.final = len(self.commits)
 
-    def roll_up(self, *, tails: tuple[str, ...] = (), segment_rows: int = 1000) -> None:
-        """One commit in the place of all that lie in open tails."""
+    def roll_up(self, *, tails: tuple[str, ...] = (), segment_rows: int = 1000, latest_first: bool = False) -> None:
+        """One commit in the place of all that lie in open tails; its parts in the order in which they changed first,
+        or the other way round.
+        """
         writer = VaultWriter(vault := self.vault(), self.world.writer)
         assert vault.trunk is not None
         assert vault.head is not None
         rows = self._rows(self.waiting, copy.deepcopy(self.commits[self.final - 1]))
-        changed = {name for entry in vault.log()[self.final :] for name in vault.parts(entry.signed)}
+        changed = list(dict.fromkeys(name for entry in vault.log()[self.final :] for name in vault.parts(entry.signed)))
         drafted = {}
         with writer.upload() as upload:
-            for name in changed:
+            for name in reversed(changed) if latest_first else changed:
                 refs = self._changes(upload, name, rows.get(name, []), segment_rows)
                 kept = self.parts[name]
                 kind: Kind = "changes" if refs else "same"

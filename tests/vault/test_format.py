@@ -27,6 +27,7 @@ COMMIT: dict[str, Any] = json.loads(VECTORS["commit_payload"])
 PART: dict[str, Any] = json.loads(VECTORS["part_payload"])
 Change = Callable[[dict[str, Any]], object]
 
+ELSEWHERE = {"stream": "0" * 16, "sequence": 1}
 COMMIT_CHANGES: list[tuple[str, Change]] = [
     ("type", lambda c: c.update(type="holdfast.pack")),
     ("canonical", lambda c: c.pop("type")),
@@ -68,7 +69,9 @@ COMMIT_CHANGES: list[tuple[str, Change]] = [
     ("tails", lambda c: c.update(tails=["0" * 15])),
     ("rolls nothing up", lambda c: c.update(rolls=LINK)),
     ("where this commit does", lambda c: c["objects"].append([IN_TAIL, 1])),
-    ("where this commit does", lambda c: c.update(in_tail=True, whole=False, follows=LINK)),
+    ("where this commit does", lambda c: c.update(in_tail=True, whole=False, follows=LINK, since=ELSEWHERE)),
+    ("begins with itself", lambda c: c.update(in_tail=True, whole=False, follows=LINK)),
+    ("since", lambda c: c.pop("since")),
 ]
 PART_CHANGES: list[tuple[str, Change]] = [
     ("schema", lambda p: p.pop("schema")),

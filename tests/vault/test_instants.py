@@ -256,20 +256,19 @@ def followed(
 
 
 NOTES = st.dictionaries(IDS, st.sampled_from([None, "", "a"]), max_size=3)
-
-
-@settings(max_examples=15, deadline=None)
-@given(
+# What it held first, what was told of it, which commits are whole, and how large segments are.
+A_SOURCE = (
     st.fixed_dictionaries({"orders": NOTES, "people": NOTES}),
     TOLD,
     st.lists(st.booleans(), max_size=4),
     st.integers(1, 5),
 )
+
+
+@settings(max_examples=15, deadline=None)
+@given(*A_SOURCE)
 def test_any_source_comes_back_as_of_any_moment(
-    start: Everything,
-    told: Told,
-    wholes: list[bool],
-    segment_rows: int,
+    start: Everything, told: Told, wholes: list[bool], segment_rows: int
 ) -> None:
     """Whatever happened, however it was cut into commits and segments: each commit, time and transaction is right."""
     shop = followed(start, told, wholes, segment_rows)
@@ -283,17 +282,9 @@ def test_any_source_comes_back_as_of_any_moment(
 
 
 @settings(max_examples=15, deadline=None)
-@given(
-    st.fixed_dictionaries({"orders": NOTES, "people": NOTES}),
-    TOLD,
-    st.lists(st.booleans(), max_size=4),
-    st.integers(1, 5),
-)
+@given(*A_SOURCE)
 def test_partial_commits_say_the_same_as_whole_ones(
-    start: Everything,
-    told: Told,
-    wholes: list[bool],
-    segment_rows: int,
+    start: Everything, told: Told, wholes: list[bool], segment_rows: int
 ) -> None:
     """Leaving out what did not change loses nothing: every part that counts signs the same."""
     some = followed(start, told, wholes, segment_rows)

@@ -17,7 +17,7 @@ from holdfast.errors import TargetChanged, Usage
 from holdfast.vault.chain import Signed, extended, join
 from holdfast.vault.coding import encode, time_text
 from holdfast.vault.findings import Finding, Problem
-from holdfast.vault.format import Commit, Link
+from holdfast.vault.format import Commit, Link, Place
 from holdfast.vault.names import Kind, folder_for, name_for, parse_name, sha256_hex
 from holdfast.vault.signing import sign_envelope
 from holdfast.vault.writer import Chain, Draft, VaultWriter
@@ -92,6 +92,8 @@ class Story:
 def bare(stream: str, after: Signed | None, number: int, **fields: Any) -> Signed:
     is_same = after is not None and after.commit.stream == stream
     sequence = after.commit.sequence + 1 if after and is_same else 1
+    is_whole = fields.get("whole", sequence == 1 and not fields.get("in_tail"))
+    own = Place(stream, sequence)
     commit = Commit(
         vault="ab" * 32,
         stream=stream,
@@ -103,7 +105,7 @@ def bare(stream: str, after: Signed | None, number: int, **fields: Any) -> Signe
         objects=(),
         epochs={},
         parts=(),
-        **{"whole": sequence == 1 and not fields.get("in_tail")} | fields,
+        **{"whole": is_whole, "since": own if is_whole or not after else after.commit.since} | fields,
     )
     sha256 = sha256_hex(encode(commit))
     tail = stream if commit.in_tail else ""
@@ -543,16 +545,21 @@ def test_a_tails_commit_brings_no_keys_and_no_data_from_elsewhere() -> None:
     assert (len(vault.log()), kinds(vault.findings)) == (4, [Problem.UNKNOWN])
 
 
-def test_a_rollup_goes_up_to_the_latest_of_its_parts() -> None:
-    """Each part keeps the time of the newest commit that changed it; the latest is how far the commit goes."""
+@pytest.mark.parametrize("latest_first", [False, True])
+def test_a_rollup_goes_up_to_the_latest_of_its_parts(latest_first: bool) -> None:
+    """Each part keeps the time of the newest commit that changed it; the latest, in whatever place, is how far the
+    commit goes.
+    """
     shop = Following({"orders": {1: "a"}, "people": {5: "x"}}, tails=(FINE,))
     shop.commit([tx(1, n1="b")], where=Where(FINE), at=at(15))
     shop.commit([Tx("t2", at(20), {("people", 6): "y"})], where=Where(FINE), at=at(25))
-    shop.roll_up(tails=(LATER,))
-    # The other way round too: which part comes first in a commit is chance.
+    shop.roll_up(tails=(LATER,), latest_first=latest_first)
     shop.commit([Tx("t3", at(30), {("people", 6): "z"})], where=Where(LATER), at=at(35))
     shop.commit([Tx("t4", at(40), {("orders", 1): "c"})], where=Where(LATER), at=at(45))
-    shop.roll_up()
+    shop.roll_up(latest_first=latest_first)
+    vault = shop.vault()
+    taken = [[part.part.taken for part in vault.parts(entry.signed).values()] for entry in vault.log()[1:]]
+    assert taken == [sorted(each, reverse=latest_first) for each in taken]  # so both orders do occur
     for name in ("orders", "people"):
         vault = shop.vault()
         for seconds in range(0, 60, 5):

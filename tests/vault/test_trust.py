@@ -12,7 +12,7 @@ from holdfast.errors import Damaged
 from holdfast.vault.coding import canonical_json, decode, encode
 from holdfast.vault.findings import Problem
 from holdfast.vault.names import Kind, Name, name_for, parse_name, sha256_hex
-from holdfast.vault.signing import SigningKey, sign_envelope
+from holdfast.vault.signing import ROOT, SigningKey, sign_envelope
 from holdfast.vault.trust import TrustDocument, load_trust, seal_trust
 from tests.vault.world import World, memory
 
@@ -40,6 +40,37 @@ def second_key(roles: dict[str, Any]) -> None:
     roles["root"]["keys"]["ab" * 32] = next(iter(roles["root"]["keys"].values()))
 
 
+def people(count: int, prefix: str = "p") -> list[dict[str, str]]:
+    """Approvers with keys that are always the same."""
+    keys = (SigningKey.derive(f"person {number}", ROOT) for number in range(count))
+    return [{"name": f"{prefix}{number}", "key": key.public_hex} for number, key in enumerate(keys)]
+
+
+def writing(roles: dict[str, Any]) -> dict[str, str]:
+    return {"name": "w", "key": next(iter(roles["writer"]["keys"].values()))}
+
+
+def retired(key: str) -> dict[str, Any]:
+    return {"role": "writer", "name": "", "key": key, "last": []}
+
+
+def holders(count: int) -> list[dict[str, Any]]:
+    """Holders with keys that are always the same."""
+    shares = [f"keys/{'0' * 32}/{'0' * 64}", 400]
+    keys = [SigningKey.derive(f"holder {number}", ROOT).public_hex for number in range(count)]
+    recipients = [f"age1{'q' * 57}{letter}" for letter in "qpzry9x8"]
+    return [
+        {
+            "name": f"h{number}",
+            "recipient": recipients[number],
+            "key": keys[number],
+            "shares": shares,
+            "digest": "0" * 64,
+        }
+        for number in range(count)
+    ]
+
+
 CHANGES: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
     ("not that of its key", second_key),
     ("above the number", lambda roles: roles["root"].update(threshold=2)),
@@ -49,7 +80,18 @@ CHANGES: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
     ("no custodian", lambda roles: roles["custodian"].update(recipients=[])),
     ("threshold", lambda roles: roles["custodian"].update(threshold=2)),
     ("threshold", lambda roles: roles["root"].update(threshold=0)),
-    ("approver", lambda roles: roles.update(approver={})),
+    ("canonical form", lambda roles: roles.update(approver={})),
+    ("auditor", lambda roles: roles.update(auditor={})),
+    ("more than their threshold", lambda roles: roles["approver"].update(threshold=2, people=people(2))),
+    ("more than their threshold", lambda roles: roles["approver"].update(threshold=1, people=people(3))),
+    ("no approvers", lambda roles: roles["approver"].update(restore=True)),
+    ("approver's key", lambda roles: roles["approver"].update(threshold=2, people=people(2) + people(1, "x"))),
+    ("approver stands", lambda roles: roles["approver"].update(threshold=2, people=people(3) + people(1))),
+    ("two roles", lambda roles: roles["approver"].update(threshold=2, people=[*people(2), writing(roles)])),
+    ("two roles", lambda roles: roles.update(retired=[retired(next(iter(roles["writer"]["keys"].values())))])),
+    ("two roles", lambda roles: roles.update(retired=[retired(people(1)[0]["key"])] * 2)),
+    ("more than their threshold", lambda roles: roles["custodian"].update(threshold=2, holders=holders(2))),
+    ("holder stands", lambda roles: roles["custodian"].update(threshold=2, holders=holders(3) + holders(1))),
 ]
 
 
@@ -80,14 +122,15 @@ def test_the_next_version_needs_both_thresholds() -> None:
 
 
 def test_a_version_can_be_neither_skipped_nor_repeated() -> None:
-    """Exactly N+1: a third version without a second, and a second second, are refused."""
+    """Exactly N+1: a third version without a second is refused, and so is a second second where one is known."""
     first = signed(document(1, 1, ROOTS[0]), ROOTS[0])
     third = signed(document(3, 1, ROOTS[0]), ROOTS[0])
     assert list(load_trust(dict([first, third]), first[0].sha256).refused) == [third[0].text]
     seconds = [signed(document(2, 1, ROOTS[0], *more), ROOTS[0], *more) for more in ((), (ROOTS[1],))]
-    trusted = load_trust(dict([first, *seconds]), first[0].sha256)
-    assert len(trusted.names) == 2
-    assert len(trusted.refused) == 1
+    for name, _ in seconds:
+        trusted = load_trust(dict([first, *seconds]), first[0].sha256, {name.sha256})
+        assert trusted.names == (first[0].text, name.text)
+        assert len(trusted.refused) == 1
 
 
 def test_the_first_document_is_the_one_the_card_names() -> None:

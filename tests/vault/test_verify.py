@@ -18,7 +18,7 @@ from holdfast.vault.stores.folder import FolderStore
 from holdfast.vault.stores.memory import MemoryStore
 from holdfast.vault.verify import Report, observed_receipts, verify
 from holdfast.vault.writer import VaultWriter
-from tests.vault.world import CHAIN, World, memory, names_of, traded
+from tests.vault.world import CHAIN, World, memory, names_of, receipts_in, traded
 
 KINDS = [Kind.TRUST, Kind.KEY, Kind.OBJECT, Kind.COMMIT, Kind.EVENTS]
 Damage = Callable[[dict[str, bytes], str], None]
@@ -60,10 +60,6 @@ def found(report: Report, site: str = "") -> list[tuple[Problem, str]]:
 @pytest.fixture
 def world() -> World:
     return traded(3)
-
-
-def every_name(world: World) -> list[str]:
-    return sorted(memory(world, "a"))
 
 
 def healed(world: World) -> bool:
@@ -312,7 +308,7 @@ def test_verify_under_a_readers_key_gives_observed_receipts(world: World) -> Non
     events = observed_receipts(report, world.now)
     VaultWriter(world.vault(), world.observer).write_events("00000000000000ff", events)
     VaultWriter(world.vault(), world.writer).write_events(CHAIN, events)
-    grades = {(receipt.signer, receipt.grade.value) for receipt in world.vault().receipts()[-6:]}
+    grades = {(receipt.signer, receipt.grade.value) for receipt in receipts_in(world.vault())[-6:]}
     assert grades == {(world.observer.keyid, "observed"), (world.writer.keyid, "self")}
     assert world.verify().is_sound
 

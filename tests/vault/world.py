@@ -16,21 +16,13 @@ from holdfast.vault.create import create_vault
 from holdfast.vault.format import Counts, Link, Part, Place, SegmentRef
 from holdfast.vault.keys import Epoch, new_epoch, new_identity, recipient_of
 from holdfast.vault.names import Kind, Name, parse_name
+from holdfast.vault.receipts import Receipt, read_receipts
+from holdfast.vault.roles import Custodians, ReaderRole, Roles, Root, SiteRole, Writers
 from holdfast.vault.segments import choose_encodings, seal_segment
 from holdfast.vault.signing import OBSERVER, ROOT, SigningKey
 from holdfast.vault.sites import Site
 from holdfast.vault.stores.memory import MemoryStore
-from holdfast.vault.trust import (
-    Custodians,
-    Journal,
-    ReaderRole,
-    Roles,
-    Root,
-    Safe,
-    SiteRole,
-    TrustDocument,
-    Writers,
-)
+from holdfast.vault.trust import Journal, Retention, Safe, TrustDocument
 from holdfast.vault.vault import Vault
 from holdfast.vault.verify import Report, verify
 from holdfast.vault.writer import Appended, Draft, VaultWriter
@@ -54,6 +46,8 @@ class World:
     id: str = ""
     epoch: Epoch = field(init=False)
     written: dict[int, pa.Table] = field(default_factory=dict)
+    retention: Retention = field(default_factory=Retention)
+    site_keys: dict[str, SigningKey] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.root = SigningKey.derive(self.custodian, ROOT)
@@ -77,10 +71,14 @@ class World:
                 Writers({self.writer.keyid: self.writer.public_hex}),
                 (ReaderRole(recipient_of(self.reader), self.observer.public_hex, ("orders",)),),
             ),
-            sites=tuple(SiteRole(name, owner) for name, owner in OWNERS.items()),
+            sites=tuple(SiteRole(name, owner, self._site_key(name)) for name, owner in OWNERS.items()),
+            retention=self.retention,
             journal=Journal(self.journal.recipient, ((self.journal.key_name, len(self.journal.key_object)),)),
             safe=Safe(2, 2),
         )
+
+    def _site_key(self, name: str) -> str | None:
+        return self.site_keys[name].public_hex if name in self.site_keys else None
 
     def tick(self, seconds: float = 60) -> datetime:
         self.now += timedelta(seconds=seconds)
@@ -115,6 +113,11 @@ class World:
 
     def verify(self, witnessed: list[Link] | None = None) -> Report:
         return verify(self.sites, self.id, now=self.now, witnessed=witnessed or [])
+
+
+def receipts_in(vault: Vault) -> list[Receipt]:
+    """Every receipt in the journal."""
+    return read_receipts(vault.signed_events(), vault.trusted.document)
 
 
 def rows_of(number: int, rows: int) -> pa.Table:

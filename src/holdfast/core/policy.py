@@ -3,6 +3,7 @@
 * A plan that deletes records is refused until deleting was asked for.
 * A plan that changes more than a few records of a live system needs approval: its id, or the first digits of it, passed
   back. So what a person saw is what is done; an approval of any other plan is refused.
+* Where the trust document says so, a plan for a live system needs others: a granted request that names its id.
 * A commit is green once enough sites of enough owners have given receipts and no finding is open. Nothing unverified is
   ever green.
 """
@@ -23,13 +24,16 @@ _APPROVAL_DIGITS_MIN = 4
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What an owner asks for: safe at this many sites of this many owners; approval above so many changed records; a
-    newest commit no older than so many hours.
+    newest commit no older than so many hours; every byte at every site read within so many days; new bases for all
+    collections when those that stand are so many days old, so that older states can go some day.
     """
 
     safe_sites: int = 2
     safe_owners: int = 2
     confirm_above: int = 1000
     stale_hours: int = 26
+    scrub_days: int = 35
+    generation_days: int = 30
 
 
 class Ruling(StrEnum):
@@ -51,7 +55,9 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class PlanSummary:
-    """What policy looks at. `is_live`: the target is in use, not a place made for this. `approval` is as given."""
+    """What policy looks at. `is_live`: the target is in use, not a place made for this. `approval` is as given.
+    `needs_request`: the trust document has people allow what is written into a live system; `is_granted`: they did.
+    """
 
     plan_id: str
     writes: int
@@ -59,6 +65,8 @@ class PlanSummary:
     is_live: bool
     may_delete: bool = False
     approval: str = ""
+    needs_request: bool = False
+    is_granted: bool = False
 
 
 class Color(StrEnum):
@@ -93,7 +101,11 @@ def decide(summary: PlanSummary, policy: Policy) -> Decision:
     if summary.deletes and not summary.may_delete:
         reason = f"it deletes {_count(summary.deletes)}"
         return Decision(Ruling.REFUSE, (reason,), "add --delete if these records shall go, or leave them in place")
-    if summary.is_live and summary.writes > policy.confirm_above and not summary.approval:
+    if summary.is_live and summary.needs_request and not summary.is_granted:
+        reason = "others must allow what is written into a live system, and they have not allowed this plan"
+        hint = f'ask them: holdfast request restore {summary.plan_id} --reason "…"; then run this again'
+        return Decision(Ruling.NEEDS_APPROVAL, (reason,), hint)
+    if summary.is_live and summary.writes > policy.confirm_above and not (summary.approval or summary.is_granted):
         reason = f"it changes {_count(summary.writes)} of a live system; above {policy.confirm_above} it needs approval"
         hint = f"if the plan is right, run it again with --approve {summary.plan_id[:8]}"
         return Decision(Ruling.NEEDS_APPROVAL, (reason,), hint)

@@ -26,7 +26,7 @@ from holdfast.core.records import Collection, is_definition
 from holdfast.core.where import Condition
 from holdfast.errors import Usage
 from holdfast.operations.journal import commit_ref
-from holdfast.operations.mapped import is_foreign, mapping_of, move
+from holdfast.operations.mapped import Mover, is_foreign, mapping_of
 from holdfast.operations.proof import Compared, Narrowed, Proof, compare_views, proof_of, prove
 from holdfast.operations.scratch import SealedScratch
 from holdfast.operations.spool import DifferenceSpool
@@ -57,7 +57,8 @@ Emit = Callable[[Progress], None]
 class Choice:
     """What to restore and how far one may go: collections by name (none: all), records that meet a condition, whether
     others may be deleted, the id of a plan that was approved, and whether to stop at the plan. `tell` hears of the
-    mapping into another engine before anything is written.
+    mapping into another engine before anything is written, and again where records revise it. `is_granted` says of a
+    plan's id whether others allowed it; None where nobody needs to.
     """
 
     collections: tuple[str, ...] = ()
@@ -67,6 +68,7 @@ class Choice:
     plan_only: bool = False
     policy: Policy = field(default_factory=Policy)
     tell: Callable[[NamedMapping], None] = lambda _: None
+    is_granted: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,14 +97,8 @@ class RestoreDone:
 
     @property
     def is_proven(self) -> bool:
-        """Whether every record of the commit that was asked for is in the target, every value of it.
-
-        Definitions need only be there: those that changed since, such as a counter that went on, are left alone.
-        """
-        return bool(self.proofs) and all(
-            proof.is_whole or (is_definition(proof.name) and proof.tally is not None and not proof.tally.missing)
-            for proof in self.proofs
-        )
+        """Whether every record of the commit that was asked for is in the target, every value of it."""
+        return bool(self.proofs) and all(proof.is_back for proof in self.proofs)
 
 
 def restore_live(
@@ -117,9 +113,10 @@ def restore_live(
     emit(Progress("compare", 0, None, "records"))
     planned = plan_restore(target, wanted, choice, scratch)
     plan = planned.plan
-    decision = decide(
-        PlanSummary(plan.id, plan.writes, plan.deletes, True, choice.may_delete, choice.approval), choice.policy
-    )
+    summary = PlanSummary(plan.id, plan.writes, plan.deletes, True, choice.may_delete, choice.approval)
+    if choice.is_granted is not None:
+        summary = replace(summary, needs_request=True, is_granted=choice.is_granted(plan.id))
+    decision = decide(summary, choice.policy)
     if choice.plan_only or decision.ruling is not Ruling.ALLOW:
         return RestoreDone(decision, planned, None, None, ())
     emit(Progress("apply", 0, plan.writes, "records"))
@@ -160,8 +157,8 @@ def _restore_mapped(
     if choice.plan_only:
         return RestoreDone(allowed, None, None, None, (), mapping)
     records = {each.name: wanted[each.name] for each in mapping.collections}
-    created, found = move(records, mapping, target, scratch, emit)
-    return RestoreDone(allowed, None, created, Applied(created.records, 0), tuple(found), mapping)
+    done = Mover(target, scratch, emit, choice.tell).move(records, mapping)
+    return RestoreDone(allowed, None, done.created, Applied(done.created.records, 0), done.proofs, done.mapping)
 
 
 def vault_views(vault: Vault, state: State, names: Sequence[str] = ()) -> dict[str, VaultView]:

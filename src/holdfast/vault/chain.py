@@ -13,18 +13,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
-from holdfast.errors import Damaged
-from holdfast.vault.coding import decode
+from holdfast.errors import Damaged, Usage
+from holdfast.vault.coding import decode, parse_time, time_text
 from holdfast.vault.findings import Finding, Problem
-from holdfast.vault.format import Commit, EventsObject
+from holdfast.vault.format import Commit, EventsObject, Link, Place
 from holdfast.vault.links import AHEAD_MAX, Links, Signed, fits
 from holdfast.vault.names import Name, sha256_hex
+from holdfast.vault.roles import Retired
 from holdfast.vault.signing import claimed, verified
-from holdfast.vault.trust import Trusted
+from holdfast.vault.trust import Trusted, counts_still
 
 __all__ = [
     "AHEAD_MAX",
@@ -48,6 +49,16 @@ class SignedEvents:
     name: str
     sha256: str
     events: EventsObject
+
+    @property
+    def link(self) -> Link:
+        """Its place in its chain, and its hash."""
+        return Link(self.events.chain, self.events.sequence, self.sha256)
+
+    @property
+    def clock(self) -> datetime:
+        """The signer's clock, a claim."""
+        return parse_time(self.events.clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +87,35 @@ class Timeline:
         streams = (each.commit.stream for each in self.commits if each.commit.in_tail)
         return tuple(dict.fromkeys((*streams, *(self.head.commit.tails if self.head else ()))))
 
+    def number_at(self, at: datetime | int | None) -> int:
+        """The number of commits up to the one wanted: a time counts as the newest here. Raises Usage or Damaged."""
+        total = len(self.commits)
+        if isinstance(at, int) and self.final < at <= total:
+            raise Usage(
+                f"commit #{at} is not final: it will have another number once its tail is rolled up",
+                hint='ask by its time or by its hash; see "holdfast log"',
+            )
+        if at is None and total:
+            return total
+        if isinstance(at, int) and 1 <= at <= total:
+            return at
+        if not total and self.findings:
+            raise Damaged(
+                f"history is not certain from its first commit on: {self.findings[0].kind} ({self.findings[0].detail})",
+                hint='"holdfast verify" names the commits; ask for one of them by its hash with --at',
+            )
+        if not total:
+            raise Usage(
+                "the vault holds no commit yet", hint="run holdfast capture; holdfast verify tells what is wrong"
+            )
+        first = self.commits[0].commit.clock
+        asked = f"no commit #{at}" if isinstance(at, int) else f"no commit as old as {time_text(at) if at else 'that'}"
+        raise Usage(f"{asked}: there are {total}, the first of {first}", hint='list them with "holdfast log"')
+
 
 def read_commit(name: Name, data: bytes, trusted: Trusted) -> Signed | Finding:
     """The verified commit in these bytes, or what is wrong with it."""
-    payload = _verified(name, data, "commit", trusted.document.roles.writer.keys)
+    payload = _verified(name, data, "commit", trusted.document.roles.writer.keys, trusted.document.retired("writer"))
     if isinstance(payload, Finding):
         return payload
     signer, body = payload
@@ -92,12 +128,15 @@ def read_commit(name: Name, data: bytes, trusted: Trusted) -> Signed | Finding:
         return Finding(
             Problem.FORGED, name.text, f"is commit {commit.sequence} of stream {commit.stream} under this name"
         )
-    return _of_this_vault(Signed(name.text, name.sha256, commit), commit.vault, name, trusted)
+    signed = Signed(name.text, name.sha256, commit)
+    if (old := trusted.document.retired("writer").get(signer)) is not None:
+        signed = replace(signed, standing="last" if signed.link in old.last else "revoked")
+    return _of_this_vault(signed, commit.vault, name, trusted)
 
 
 def read_events(name: Name, data: bytes, trusted: Trusted) -> SignedEvents | Finding:
     """The verified events object in these bytes, or what is wrong with it."""
-    payload = _verified(name, data, "events", trusted.document.signers)
+    payload = _verified(name, data, "events", trusted.document.signers, trusted.document.retired())
     if isinstance(payload, Finding):
         return payload
     signer, body = payload
@@ -120,7 +159,8 @@ def join(commits: Iterable[Signed], *, now: datetime, pin: str | None = None) ->
     if pin is not None:
         line = _back_from(pin, links.known)
     else:
-        line = _forward(links, {name for finding in suspects for name in finding.name.split()})
+        line, reaching = _forward(links, {name for finding in suspects for name in finding.name.split()})
+        suspects += reaching
     return Timeline(tuple(line), tuple(suspects))
 
 
@@ -136,6 +176,8 @@ def extended(timeline: Timeline, signed: Signed, *, now: datetime) -> Timeline |
         return None  # whether it stands for all that tails hold, the commits in them tell
     if signed.clock < head.clock or signed.clock > now + AHEAD_MAX:
         return None
+    if signed.commit.since not in (head.commit.since, signed.place if signed.commit.whole else None):
+        return None  # what it needs, the whole history tells
     return Timeline((*timeline.commits, signed), timeline.findings)
 
 
@@ -148,7 +190,9 @@ def check_events(objects: Iterable[SignedEvents]) -> list[Finding]:
     return [finding for chain in chains.values() for finding in _check_chain(chain)]
 
 
-def _verified(name: Name, data: bytes, kind: str, keys: Mapping[str, str]) -> tuple[str, bytes] | Finding:
+def _verified(
+    name: Name, data: bytes, kind: str, keys: Mapping[str, str], retired: Mapping[str, Retired]
+) -> tuple[str, bytes] | Finding:
     """The signer and the payload of an envelope signed by exactly one of these keys, or what is wrong."""
     if sha256_hex(data) != name.sha256:
         return Finding(Problem.DAMAGED, name.text, "its SHA-256 is not its name")
@@ -157,13 +201,16 @@ def _verified(name: Name, data: bytes, kind: str, keys: Mapping[str, str]) -> tu
         signers = claim.signers
         if len(signers) != 1:
             return Finding(Problem.FORGED, name.text, f"signed by {len(signers)} keys where it must be one")
-        strangers = signers - set(keys)
-        if strangers:
-            return Finding(Problem.FOREIGN, name.text, f"signed by the unknown key {min(strangers)[:16]}…")
-        opened = verified(claim, kind, keys, name=name.text)
+        signer = min(signers)
+        old = retired.get(signer)
+        if signer not in keys and old is None:
+            return Finding(Problem.FOREIGN, name.text, f"signed by the unknown key {signer[:16]}…")
+        if old is not None and not counts_still(old, Link(name.group, name.number, name.sha256)):
+            return Finding(Problem.FOREIGN, name.text, f"signed by the key {signer[:16]}… after it was revoked")
+        opened = verified(claim, kind, {signer: old.key if old else keys[signer]}, name=name.text)
     except Damaged as err:
         return Finding(Problem.FORGED, name.text, err.message)
-    return min(signers), opened.payload
+    return signer, opened.payload
 
 
 def _of_this_vault(signed: T, vault: str, name: Name, trusted: Trusted) -> T | Finding:
@@ -172,14 +219,26 @@ def _of_this_vault(signed: T, vault: str, name: Name, trusted: Trusted) -> T | F
     return signed
 
 
-def _forward(links: Links, suspects: set[str]) -> list[Signed]:
-    """From the beginning as far as exactly one blameless commit follows."""
+def _forward(links: Links, suspects: set[str]) -> tuple[list[Signed], list[Finding]]:
+    """From the beginning as far as exactly one blameless commit follows that needs nothing from before the last era."""
     line: list[Signed] = []
+    places: dict[Place, int] = {}  # of whole commits, along the line
+    earliest = 0
     after = links.following(None)
     while len(after) == 1 and after[0].name not in suspects:
-        line.append(after[0])
-        after = links.following(after[0].sha256)
-    return line
+        signed = after[0]
+        if signed.commit.whole:
+            places[signed.place] = len(line)
+        needed = places.get(signed.commit.since, -1)
+        if needed < earliest:
+            detail = (
+                f"needs what lies before commit {earliest + 1}, where its era begins, or a commit that is not whole"
+            )
+            return line, [Finding(Problem.FORGED, signed.name, detail)]
+        earliest = needed
+        line.append(signed)
+        after = links.following(signed.sha256)
+    return line, []
 
 
 def _back_from(pin: str, known: Mapping[str, Signed]) -> list[Signed]:

@@ -1,4 +1,4 @@
-"""A new file that is whole and survives a power cut: what is written once and never over anything."""
+"""What survives a power cut: a new file, written once, whole, and never over anything; and the names in a folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast.errors import Refused, Unreachable
 
-__all__ = ["write_new"]
+__all__ = ["sync_folder", "write_new"]
 
 
 def write_new(path: Path, data: bytes, mode: int) -> None:
@@ -23,7 +23,7 @@ def write_new(path: Path, data: bytes, mode: int) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(descriptor)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except BaseException:
             with suppress(OSError):
                 path.unlink()
@@ -34,7 +34,8 @@ def write_new(path: Path, data: bytes, mode: int) -> None:
         raise Unreachable(f"{path} can't be written: {err.strerror}", hint="choose a folder you can write to") from err
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the folder's names survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -72,6 +72,7 @@ class Commit(Strict, frozen=True, kw_only=True, tag_field="type", tag="holdfast.
 
     One that is not `whole` has parts only of collections that changed: the others are as the commit before left them.
     After it history may go on in one of its `tails`; a commit that `rolls` up stands for the end of such a tail.
+    `since` is the earliest commit whose objects its state needs: it tells who can't read the parts what may go.
     """
 
     format: Literal[1] = 1
@@ -82,6 +83,7 @@ class Commit(Strict, frozen=True, kw_only=True, tag_field="type", tag="holdfast.
     sequence: Number
     parent: Hash | None
     follows: Link | None
+    since: Place
     clock: Time
     objects: Annotated[tuple[tuple[str, Annotated[int, Meta(ge=1, le=OBJECT_MAX)]], ...], Meta(max_length=OBJECTS_MAX)]
     epochs: dict[EpochId, Recipient]
@@ -96,6 +98,8 @@ class Commit(Strict, frozen=True, kw_only=True, tag_field="type", tag="holdfast.
         if (self.sequence == 1) != (self.parent is None):
             raise ValueError("only the first commit of a stream has no parent")
         self._check_tails()
+        if self.since == Place(self.stream, self.sequence) and not self.whole:
+            raise ValueError("what its state needs begins with itself only if it is whole")
         if self.follows is not None and self.sequence != 1:
             raise ValueError("only the first commit of a stream may follow another stream")
         names = [name for name, _ in self.objects]

@@ -1,26 +1,31 @@
 """Heal: put right at every site what another site holds intact. Nothing is deleted, and no key is needed.
 
 * Rebuilding a lost site and bringing up one that is behind is the same work: every name it lacks.
+* Bytes come from whichever site is fastest and least asked just then, several objects at a time; each is held against
+  its SHA-256, so a damaged copy at one site is passed over there and spreads nowhere.
 * A site is filled in the order trust, keys, objects, commits, journal: after a crash it holds a whole past, and the
   same call goes on where it stopped.
-* What lies in closed tails stays where it is and comes nowhere else: a rollup stands for it.
+* What lies in closed tails stays where it is and comes nowhere else: a rollup stands for it. What a site let go of by a
+  record that holds does not come back there.
 * Somebody else's folder is not filled; damaged bytes go to quarantine; what no site holds intact is named as lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
-from holdfast.errors import Damaged, HoldfastError, Refused, Unreachable
+from holdfast.errors import Damaged, Refused, Unreachable
 from holdfast.vault.chain import join
 from holdfast.vault.create import require_free
 from holdfast.vault.findings import Finding, Problem
 from holdfast.vault.names import Kind, Name, parse_name
 from holdfast.vault.scan import Holding, Inventory, scan, survey, trust_of
-from holdfast.vault.sites import Emit, Progress, Site, get_checked, in_flight, silent
+from holdfast.vault.sites import Emit, Progress, Site, in_flight, silent
+from holdfast.vault.sources import Sources
 from holdfast.vault.upload import keep
 from holdfast.vault.verify import Report, judge, referenced
 
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["HealReport", "Healed", "catch_up", "heal"]
 
 # Data side by side; commits one by one in the order of history, so that a crash leaves a whole past.
-_PHASES = (((Kind.TRUST,), 1), ((Kind.KEY, Kind.OBJECT), 2), ((Kind.COMMIT,), 1), ((Kind.EVENTS,), 1))
+_PHASES = (((Kind.TRUST,), 1), ((Kind.KEY, Kind.OBJECT), 4), ((Kind.COMMIT,), 1), ((Kind.EVENTS,), 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +66,20 @@ class HealReport:
 class _Job:
     target: Holding
     name: Name
+    size: int
     sources: tuple[Site, ...]
     mends: bool
 
 
-def heal(sites: Sequence[Site], vault: str, *, now: datetime, emit: Emit = silent) -> HealReport:
+def heal(
+    sites: Sequence[Site], vault: str, *, now: datetime, emit: Emit = silent, known: Collection[str] = frozenset()
+) -> HealReport:
     """Bring every site that answers to what all sites together hold intact of what is called for.
 
     Every byte of that is read first, and empty sites are rebuilt; what lies in closed tails is left as it is.
-    Raises Damaged if no site holds the trust document, Unreachable if none answers.
+    `known` as in `load_trust`. Raises Damaged if no site holds the trust document, Unreachable if none answers.
     """
-    return _mended(scan(sites, trust_of(sites, vault), now=now, emit=emit), now, emit, rebuild=True)
+    return _mended(scan(sites, trust_of(sites, vault, known), now=now, emit=emit), now, emit, rebuild=True)
 
 
 def catch_up(vault: Vault, *, emit: Emit = silent) -> HealReport:
@@ -85,21 +93,23 @@ def catch_up(vault: Vault, *, emit: Emit = silent) -> HealReport:
 def _mended(inventory: Inventory, now: datetime, emit: Emit, *, rebuild: bool) -> HealReport:
     before = judge(inventory, now=now)
     healed: list[Healed] = []
-    done: dict[str, tuple[int, int]] = {}
-    failed = [finding for finding in before.findings if finding.kind is Problem.LOST]
+    sources = Sources()
+    failed = [each for each in before.findings if each.kind is Problem.LOST]
+    failed += [each for each in inventory.trusted.findings if each.kind is Problem.ROLLED_BACK]
     for holding in inventory.holdings:
         refused = _refusal(holding, inventory, rebuild=rebuild)
         if refused is not None:
             failed.append(refused)
             continue
-        for outcome in _fill(holding, inventory, now):
+        jobs = _jobs(holding, inventory, now, before.pruned.at(holding.site.name))
+        objects, size, total = 0, 0, sum(job.size for job in jobs)
+        for outcome in _fill(jobs, sources):
             if isinstance(outcome, Finding):
                 failed.append(outcome)
                 continue
             healed.append(outcome)
-            objects, total = done.get(outcome.site, (0, 0))
-            done[outcome.site] = (objects + 1, total + outcome.size)
-            emit(Progress("heal", outcome.site, *done[outcome.site]))
+            objects, size = objects + 1, size + outcome.size
+            emit(Progress("heal", outcome.site, objects, size, total))
     return HealReport(before, tuple(healed), tuple(failed))
 
 
@@ -120,20 +130,23 @@ def _refusal(holding: Holding, inventory: Inventory, *, rebuild: bool) -> Findin
     return None
 
 
-def _fill(target: Holding, inventory: Inventory, now: datetime) -> Iterator[Healed | Finding]:
-    """Put every missing or damaged name at one site, in an order that a crash can't spoil."""
-    sources = {
-        name: tuple(other.site for other in inventory.holdings if name in other.good and other is not target)
-        for name in _order(inventory, now)
-        if name not in target.good
-    }
+def _jobs(target: Holding, inventory: Inventory, now: datetime, gone: Container[str]) -> list[_Job]:
+    """Every name that one site lacks or holds damaged, but for what it let go of, and where it lies whole."""
+    jobs = []
+    for name in _order(inventory, now):
+        parsed = parse_name(name)
+        others = [each for each in inventory.holdings if name in each.good and each is not target]
+        if parsed is not None and others and name not in target.good and name not in gone:
+            sites = tuple(each.site for each in others)
+            jobs.append(_Job(target, parsed, others[0].good[name], sites, name in target.bad))
+    return jobs
+
+
+def _fill(jobs: Sequence[_Job], sources: Sources) -> Iterator[Healed | Finding]:
+    """Put them there, in an order that no crash can spoil."""
     for kinds, threads in _PHASES:
-        jobs = [
-            _Job(target, name, sites, name.text in target.bad)
-            for name, sites in ((parse_name(text), sites) for text, sites in sources.items())
-            if name is not None and name.kind in kinds and sites
-        ]
-        for _, outcome in in_flight(_carry_out, jobs, threads=threads):
+        some = [job for job in jobs if job.name.kind in kinds]
+        for _, outcome in in_flight(partial(_carry_out, sources), some, threads=threads):
             if outcome is not None:
                 yield outcome
 
@@ -144,12 +157,12 @@ def _order(inventory: Inventory, now: datetime) -> list[str]:
     return list(line | dict.fromkeys(referenced(inventory)))
 
 
-def _carry_out(job: _Job) -> Healed | Finding | None:
-    """One name from the first site that still gives it intact. None once the target has stopped answering."""
+def _carry_out(sources: Sources, job: _Job) -> Healed | Finding | None:
+    """One name, from a site that still gives it intact. None once the target has stopped answering."""
     target, name = job.target, job.name
     if target.down is not None:
         return None
-    data = _good_copy(job)
+    data = sources.read(job.sources, name, job.size)
     if data is None:
         return Finding(Problem.LOST, name.text, "no site gives it back intact any more", target.site.name)
     try:
@@ -160,12 +173,3 @@ def _carry_out(job: _Job) -> Healed | Finding | None:
     except (Refused, Damaged) as err:
         return Finding(Problem.DAMAGED, name.text, err.message, target.site.name)
     return Healed(target.site.name, name.text, len(data), job.mends)
-
-
-def _good_copy(job: _Job) -> bytes | None:
-    for source in job.sources:
-        try:
-            return get_checked(source, job.name)
-        except (KeyError, HoldfastError):
-            continue  # it was whole when it was scanned; the next scan names it
-    return None

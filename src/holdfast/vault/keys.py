@@ -28,6 +28,7 @@ __all__ = [
     "encrypt",
     "epoch_id",
     "grant",
+    "identity_in",
     "new_epoch",
     "new_identity",
     "parse_card",
@@ -37,6 +38,7 @@ __all__ = [
 
 _IDENTITY = re.compile(r"AGE-SECRET-KEY-1[0-9A-Z]+", re.IGNORECASE)
 _VAULT = re.compile(r"\bvault:\s*([0-9a-f]{64})\b", re.IGNORECASE)
+_TRUST = re.compile(r"\btrust:\s*([0-9]{8}-[0-9a-f]{64})\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,13 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a recovery card says: the identity, and the vault's id if it is the whole card and not just the key."""
+    """What a card says: the identity, and the vault's id if it is the whole card and not just the key. `trust` is the
+    version and hash of the trust document when it was printed, if it says so.
+    """
 
     identity: str
     vault: str | None
+    trust: str | None = None
 
 
 class Keyring:
@@ -71,23 +76,17 @@ class Keyring:
 
         Raises Damaged if it opens but does not hold the identity of *recipient*, which a signed object names.
         """
-        try:
-            plain = pyrage.decrypt(data, self._identities)
-        except pyrage.DecryptError:
+        key = _key_in(data, self._identities, recipient, name)
+        if key is None:
             return False
-        key = decode(KeyObject, plain, name=name)
-        try:
-            identity = x25519.Identity.from_str(key.identity)
-        except pyrage.IdentityError as err:
-            raise Damaged(f"{name}: holds no age identity") from err
-        if str(identity.to_public()) != recipient or key.recipient != recipient or key.epoch != epoch_id(recipient):
-            raise Damaged(
-                f"{name}: a forged key object; its identity is not that of the recipient a signed commit names",
-                hint="it is ignored; somebody could write to this site",
-            )
-        self._epochs[key.epoch] = identity
+        self._epochs[key.epoch] = _identity(key.identity)
         self._collections[key.epoch] = key.collection
         return True
+
+    def inherit(self, name: str, data: bytes, recipient: str) -> None:
+        """Have the identity of an earlier recovery recipient too, if the key object is ours. Raises as `offer` does."""
+        if self.offer(name, data, recipient):
+            self._identities.append(self._epochs[epoch_id(recipient)])
 
     def can_open(self, epoch: str) -> bool:
         """Whether the epoch's identity is known already."""
@@ -148,16 +147,29 @@ def grant(identity: str, collection: str, recipients: Sequence[str]) -> Epoch:
     return Epoch(key.epoch, collection, recipient, name_for(Kind.KEY, sha256_hex(data), group=key.epoch), data)
 
 
-def render_card(identity: str, vault: str, name: str, printed: date) -> str:
-    """The recovery card as text to print. The file is also an age identity file, so `age -d -i CARD` takes it."""
+def identity_in(data: bytes, identity: str, recipient: str, *, name: str) -> str:
+    """The identity in a key object that must be open to *identity*, and of this recipient; otherwise Damaged."""
+    key = _key_in(data, [_identity(identity)], recipient, name)
+    if key is None:
+        raise Damaged(f"{name}: does not open to the key that it must be sealed to", hint="run holdfast verify")
+    return key.identity
+
+
+def render_card(identity: str, vault: str, name: str, printed: date, trust: str = "") -> str:
+    """The recovery card as text to print. The file is also an age identity file, so `age -d -i CARD` takes it.
+
+    `trust` names the newest trust object: whoever opens the vault with the card is told if a site hides it.
+    """
+    newest = f"# trust: {trust.rpartition('/')[2]}\n" if trust else ""
     return f"""\
 # HOLDFAST RECOVERY CARD
 #
 # vault: {vault}
 # name: {" ".join(name.split())}
-# date: {printed.isoformat()}
+{newest}# date: {printed.isoformat()}
 #
-# This key opens every record kept in this vault. Without it, and without a copy of it, the records are lost.
+# This key alone opens every record kept in this vault: nobody shares it. Without it, and without a copy of it, the
+# records are lost. To share it among several people, of whom some must come together: holdfast custody split
 # Print this card twice. Keep the prints in two places that burn, flood and get burgled apart: a safe, a bank, a
 # notary. Keep no copy on the machine that is protected. Delete this file once it is printed.
 #
@@ -179,7 +191,8 @@ def parse_card(text: str) -> Card:
     vaults = {each.lower() for each in _VAULT.findall(text)}
     if len(vaults) > 1:
         raise Usage("the recovery card names two vaults", hint="use one card at a time")
-    return Card(str(_identity(found.pop())), vaults.pop() if vaults else None)
+    trusts = {each.lower() for each in _TRUST.findall(text)}
+    return Card(str(_identity(found.pop())), vaults.pop() if vaults else None, max(trusts, default=None))
 
 
 def _identity(text: str) -> x25519.Identity:
@@ -190,6 +203,25 @@ def _identity(text: str) -> x25519.Identity:
             "the key is not complete: its check digits are wrong",
             hint="compare it with the card sign by sign; it begins with AGE-SECRET-KEY-1",
         ) from err
+
+
+def _key_in(data: bytes, identities: Sequence[x25519.Identity], recipient: str, name: str) -> KeyObject | None:
+    """What a key object holds, or None if it is for others. Damaged if that is not the identity of *recipient*."""
+    try:
+        plain = pyrage.decrypt(data, identities)
+    except pyrage.DecryptError:
+        return None
+    key = decode(KeyObject, plain, name=name)
+    try:
+        identity = x25519.Identity.from_str(key.identity)
+    except pyrage.IdentityError as err:
+        raise Damaged(f"{name}: holds no age identity") from err
+    if str(identity.to_public()) != recipient or key.recipient != recipient or key.epoch != epoch_id(recipient):
+        raise Damaged(
+            f"{name}: a forged key object; its identity is not that of the recipient a signed object names",
+            hint="it is ignored; somebody could write to this site",
+        )
+    return key
 
 
 def _decrypt(data: bytes, identity: x25519.Identity, name: str) -> bytes:

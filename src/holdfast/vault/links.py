@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Literal
 
 from holdfast.vault.coding import parse_time
 from holdfast.vault.findings import Finding, Problem
-from holdfast.vault.format import Commit, Link
+from holdfast.vault.format import Commit, Link, Place
 
 __all__ = ["AHEAD_MAX", "Links", "Signed", "fits", "passed"]
 
@@ -24,16 +25,24 @@ AHEAD_MAX = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A commit whose signature, vault and place were verified."""
+    """A commit whose signature, vault and place were verified. `standing`: of a key that was revoked, and whether it is
+    one of those up to which that is trusted.
+    """
 
     name: str
     sha256: str
     commit: Commit
+    standing: Literal["", "revoked", "last"] = field(default="", compare=False)
 
     @property
     def link(self) -> Link:
         """Its place and hash."""
         return Link(self.commit.stream, self.commit.sequence, self.sha256)
+
+    @property
+    def place(self) -> Place:
+        """Its stream and sequence."""
+        return Place(self.commit.stream, self.commit.sequence)
 
     @property
     def clock(self) -> datetime:
@@ -62,10 +71,13 @@ def passed(before: Signed, after: Signed) -> tuple[str, ...]:
 
 
 class Links:
-    """Signed commits, each once, and what follows each."""
+    """Signed commits, each once, and what follows each; but for those that a thief signed in the place of others."""
 
     def __init__(self, commits: Iterable[Signed]) -> None:
-        self.known = {each.sha256: each for each in sorted(commits, key=lambda signed: signed.name)}
+        every = sorted(commits, key=lambda signed: signed.name)
+        self._foreign = _disowned(every)
+        strangers = {finding.name for finding in self._foreign}
+        self.known = {each.sha256: each for each in every if each.name not in strangers}
         self._after: dict[str | None, list[Signed]] = defaultdict(list)
         self._rolling: dict[str, list[Signed]] = defaultdict(list)
         self._tails: dict[str, list[Signed]] = defaultdict(list)
@@ -95,6 +107,7 @@ class Links:
         found = [
             Finding(Problem.FORK, " ".join(group), f"{len(group)} commits claim one place") for group in sorted(forks)
         ]
+        found += self._foreign
         gaps = []
         for each in self.known.values():
             before = self.known.get(each.predecessor or "")
@@ -192,3 +205,22 @@ class Links:
 
 def _names(group: Iterable[Signed]) -> tuple[str, ...]:
     return tuple(sorted(each.name for each in group))
+
+
+def _disowned(commits: Iterable[Signed]) -> list[Finding]:
+    """The commits that somebody signed with a revoked key in the place of others: those that lead to the last trusted
+    ones count there. Without this a thief could put a fork into the past.
+    """
+    known = {each.sha256: each for each in commits}
+    trusted: dict[str, Signed] = {}
+    for each in known.values():
+        at: Signed | None = each if each.standing == "last" else None
+        while at is not None and at.sha256 not in trusted:
+            trusted[at.sha256] = at
+            at = known.get(at.predecessor or "")
+    places = {each.place for each in trusted.values()}
+    return [
+        Finding(Problem.FOREIGN, each.name, "signed with a revoked key for a place that another commit has")
+        for each in known.values()
+        if each.standing and each.sha256 not in trusted and each.place in places
+    ]

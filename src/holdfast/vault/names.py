@@ -22,10 +22,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 __all__ = [
+    "INCIDENTS",
     "TAILS",
     "Kind",
     "Name",
     "folder_for",
+    "is_prunable",
     "is_site_name",
     "misplaced",
     "name_for",
@@ -61,6 +63,7 @@ class Name:
 
 
 TAILS = "tails/"
+INCIDENTS = "00000000"  # so begin chains with holds of incidents and what is said of them: one listing finds these
 _SHA256 = r"(?P<sha256>[0-9a-f]{64})"
 _PATTERNS: dict[Kind, re.Pattern[str]] = {
     Kind.TRUST: re.compile(rf"trust/(?P<number>[0-9]{{8}})-{_SHA256}"),
@@ -81,7 +84,7 @@ _NUMBERED = (Kind.TRUST, Kind.COMMIT, Kind.EVENTS)
 _SITE_NAME = re.compile(r"(?:[a-z0-9-][a-z0-9.-]{0,199}/){0,4}[a-z0-9-][a-z0-9.-]{0,199}")
 
 
-def sha256_hex(data: bytes) -> str:
+def sha256_hex(data: bytes | bytearray) -> str:
     """The SHA-256 of stored bytes in hex: how every object is named."""
     return hashlib.sha256(data).hexdigest()
 
@@ -136,6 +139,12 @@ def misplaced(names: Iterable[str], tail: str) -> str | None:
         if not (is_segment(name) and name.startswith(folder)) and (tail or not is_key(name)):
             return name
     return None
+
+
+def is_prunable(text: str) -> bool:
+    """Whether a name may ever be deleted: of a segment outside tails, or of anything in a tail. All else stays."""
+    name = parse_name(text)
+    return name is not None and (name.kind is Kind.OBJECT or bool(name.tail))
 
 
 def is_site_name(text: str) -> bool:

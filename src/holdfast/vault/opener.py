@@ -16,6 +16,7 @@ from holdfast.vault.findings import Finding, Problem
 from holdfast.vault.format import SealedPart
 from holdfast.vault.keys import Keyring, epoch_id
 from holdfast.vault.names import Kind, parse_name
+from holdfast.vault.roles import Earlier
 from holdfast.vault.sites import Sites
 from holdfast.vault.states import OpenPart, OpenParts, open_part
 
@@ -38,6 +39,21 @@ class Opener:
         """Read from these sites from now on."""
         self._reads = reads
         self._closed.clear()
+
+    def inherit(self, earlier: Iterable[Earlier]) -> None:
+        """Open also what was written for recovery recipients that were replaced, if what they left is ours to open."""
+        for each in () if self._is_blind else earlier:
+            name, _ = each.key
+            if self.keyring.can_open(epoch_id(each.recipient)):
+                continue
+            try:
+                data = self._reads.read(name)
+            except Damaged:
+                continue  # named among the findings
+            try:
+                self.keyring.inherit(name, data, each.recipient)
+            except Damaged as err:
+                self._reads.note(Finding(Problem.FORGED, name, err.message))
 
     def unlock(self, recipients: Iterable[str]) -> bool:
         """Open the epochs of these recipients, and say whether all are open; each is looked for at the sites once."""

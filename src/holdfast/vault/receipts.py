@@ -1,12 +1,13 @@
 """Receipts: who says that a commit lies at a site, and how much that word is worth.
 
-`self` is the writer's own read-back; `observed` is a read-back under another key, a reader's.
+`self` is the writer's own read-back; `observed` is a read-back under another key, a reader's; `attested` is the word of
+a site server, with its own key and clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -22,7 +23,7 @@ __all__ = ["Grade", "Receipt", "read_receipts", "receipt_event"]
 
 
 class Grade(StrEnum):
-    """What a receipt is worth, the least first. `attested` is for site servers and is not given by folders."""
+    """What a receipt is worth, the least first. A folder attests nothing."""
 
     SELF = "self"
     OBSERVED = "observed"
@@ -59,20 +60,30 @@ def receipt_event(site: str, owner: str, grade: Grade, commit: Link, at: datetim
 
 
 def read_receipts(objects: Iterable[SignedEvents], trust: TrustDocument) -> list[Receipt]:
-    """The receipts in verified events objects. A grade that the signer's role can't give is lowered to `self`.
+    """The receipts in verified events objects. A grade that the signer's role can't give is lowered to `self`: a reader
+    observes, a site attests, and that of the site only whose key it is.
 
     A malformed receipt proves nothing and is left out.
     """
-    claims = (
-        _receipt(event, signed.events.signer, signed.events.signer in trust.observers)
-        for signed in objects
-        for event in signed.events.public
-        if event.get("kind") == "receipt"
-    )
-    return [receipt for receipt in claims if receipt is not None]
+    observers = {*trust.observers, *trust.retired("reader")}
+    owners = {each.name: each.owner for each in trust.sites}
+    attestors = trust.attestors | {keyid: each.name for keyid, each in trust.retired("site").items()}
+    found = []
+    for signed in objects:
+        signer = signed.events.signer
+        for event in signed.events.public:
+            receipt = _receipt(event, signer) if event.get("kind") == "receipt" else None
+            if receipt is None:
+                continue
+            if signer in attestors:
+                site = attestors[signer]  # of itself, whatever it calls itself and whoever it says that it belongs to
+                receipt = replace(receipt, site=site, owner=owners.get(site, site))
+            can_give = Grade.ATTESTED if signer in attestors else Grade.OBSERVED if signer in observers else Grade.SELF
+            found.append(receipt if receipt.grade is can_give else replace(receipt, grade=Grade.SELF))
+    return found
 
 
-def _receipt(event: dict[str, Any], signer: str, observer: bool) -> Receipt | None:
+def _receipt(event: dict[str, Any], signer: str) -> Receipt | None:
     try:
         link = msgspec.convert(event["commit"], Link)
         grade = Grade(event["grade"])
@@ -82,6 +93,4 @@ def _receipt(event: dict[str, Any], signer: str, observer: bool) -> Receipt | No
         return None
     if not all(isinstance(text, str) for text in texts):
         return None
-    return Receipt(
-        texts[0], texts[1], grade if observer and grade is Grade.OBSERVED else Grade.SELF, link, texts[2], signer
-    )
+    return Receipt(texts[0], texts[1], grade, link, texts[2], signer)

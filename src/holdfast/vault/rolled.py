@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import msgspec
@@ -104,6 +104,7 @@ def _read_tail(tail: str, inventory: Inventory, emit: Emit) -> dict[str, Signed]
         read = read_commit(name, seen.signed, inventory.trusted)
         if isinstance(read, Signed):
             found[name.sha256] = _bare(read)
+            inventory.below.setdefault(tail, set()).update(read.commit.tails)
         else:
             inventory.findings.append(Finding(read.kind, read.name, read.detail, site))
     for site, tally in tallies.items():
@@ -149,4 +150,4 @@ def _tail_of(text: str) -> str:
 def _bare(signed: Signed) -> Signed:
     """The links of a commit and nothing else: what it adds is not called for."""
     bare = msgspec.structs.replace(signed.commit, parts=(), objects=(), epochs={})
-    return Signed(signed.name, signed.sha256, bare)
+    return replace(signed, commit=bare)

@@ -7,8 +7,8 @@ never data: a commit is kept without its parts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -21,6 +21,7 @@ from holdfast.vault.findings import Finding, Problem
 from holdfast.vault.format import Link
 from holdfast.vault.links import Links, passed
 from holdfast.vault.names import TAILS, Kind, Name, parse_name
+from holdfast.vault.revoked import without_revoked
 from holdfast.vault.sites import Emit, Progress, Site, Sites, get_checked, in_flight
 from holdfast.vault.trust import Trusted, load_trust
 
@@ -36,6 +37,7 @@ __all__ = [
     "closings",
     "look_at",
     "open_tails",
+    "reread",
     "scan",
     "survey",
     "trust_of",
@@ -68,8 +70,9 @@ class Holding:
 class Inventory:
     """All sites, and every signed object that is valid at one of them, by name.
 
-    `suspects` are commits that close no tail (docs/format.md, 7.6).
-    `closed` are the tails known to be closed, each with the commit up to which it was rolled up if that lies in it.
+    `suspects` are commits that close no tail (docs/format.md, 7.6); `disowned` what a thief said with a revoked key.
+    `closed` are the tails known to be closed, each with the commit up to which it was rolled up if that lies in it;
+    `below` the tails that commits in one that was read name.
     """
 
     trusted: Trusted
@@ -78,7 +81,9 @@ class Inventory:
     events: dict[str, SignedEvents] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     closed: dict[str, Link | None] = field(default_factory=dict)
+    below: dict[str, set[str]] = field(default_factory=dict)
     suspects: set[str] = field(default_factory=set)
+    disowned: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +112,10 @@ class Look:
     signed: bytes | None = None
 
 
-def trust_of(sites: Sequence[Site], vault: str) -> Trusted:
-    """The vault's trust from whichever sites hold it. Damaged if none does, Unreachable if none answers."""
+def trust_of(sites: Sequence[Site], vault: str, known: Collection[str] = frozenset()) -> Trusted:
+    """The vault's trust from whichever sites hold it, `known` as in `load_trust`. Damaged if none does, Unreachable if
+    none answers.
+    """
     reads = Sites(sites)
     objects = {}
     for text in sorted({name for names in reads.holdings(f"{Kind.TRUST}/").values() for name in names}):
@@ -118,7 +125,7 @@ def trust_of(sites: Sequence[Site], vault: str) -> Trusted:
                 objects[name] = reads.read(text)
         except Damaged:
             continue  # the scan names it
-    return load_trust(objects, vault)
+    return load_trust(objects, vault, known)
 
 
 def scan(sites: Sequence[Site], trusted: Trusted, *, now: datetime, emit: Emit) -> Inventory:
@@ -131,6 +138,7 @@ def scan(sites: Sequence[Site], trusted: Trusted, *, now: datetime, emit: Emit) 
             _record(inventory, seen)
             if seen.kind == "good":
                 emit(Progress("read", seen.holding.site.name, len(seen.holding.good), seen.holding.bytes))
+    _disown(inventory)
     return inventory
 
 
@@ -153,6 +161,7 @@ def survey(vault: Vault) -> Inventory:
         ]
         for seen in _looks(entries):
             _record(inventory, seen)
+    _disown(inventory)
     return inventory
 
 
@@ -168,6 +177,16 @@ def look_at(
         if holding.down is None
     ]
     return _looks(_in_turn(turns))
+
+
+def reread(inventory: Inventory, wanted: Iterable[tuple[Holding, str]]) -> Iterator[Look]:
+    """Read and hash these names, two at a time, and let their bytes decide where names and sizes did."""
+    for seen in _looks((holding, Entry(text, 0)) for holding, text in wanted):
+        holding, text = seen.holding, seen.entry.name
+        if holding.down is None and seen.kind != "down":
+            holding.bytes -= holding.good.pop(text, 0)
+        _record(inventory, seen)
+        yield seen
 
 
 def open_tails(inventory: Inventory) -> set[str]:
@@ -273,13 +292,13 @@ def _record(inventory: Inventory, seen: Look) -> None:
 
 def _record_signed(inventory: Inventory, holding: Holding, name: Name, data: bytes) -> None:
     """Judge a commit or an events object once, wherever it was seen first."""
-    if name.text in inventory.commits or name.text in inventory.events:
+    if name.text in inventory.commits or name.text in inventory.events or name.text in inventory.disowned:
         return
     read = read_commit if name.kind is Kind.COMMIT else read_events
     found = read(name, data, inventory.trusted)
     if isinstance(found, Signed):
         bare = msgspec.structs.replace(found.commit, parts=())
-        inventory.commits[name.text] = Signed(found.name, found.sha256, bare)
+        inventory.commits[name.text] = replace(found, commit=bare)
     elif isinstance(found, SignedEvents):
         bare_events = msgspec.structs.replace(found.events, sealed=None)
         inventory.events[name.text] = SignedEvents(found.name, found.sha256, bare_events)
@@ -287,9 +306,17 @@ def _record_signed(inventory: Inventory, holding: Holding, name: Name, data: byt
         inventory.findings.append(Finding(found.kind, found.name, found.detail, holding.site.name))
 
 
+def _disown(inventory: Inventory) -> None:
+    """Leave out what somebody said with a revoked key beside what counts of it."""
+    counted, findings = without_revoked(inventory.events.values(), inventory.trusted)
+    inventory.disowned = {*inventory.events} - {each.name for each in counted}
+    inventory.events = {each.name: each for each in counted}
+    inventory.findings += findings
+
+
 def _signed_sizes(inventory: Inventory) -> dict[str, int]:
     """The sizes that signed objects give to what they call for."""
-    found = dict(inventory.trusted.document.journal.keys)
+    found = inventory.trusted.document.called_for
     for signed in inventory.commits.values():
         found.update(signed.commit.objects)
     return found

@@ -8,33 +8,35 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from securesystemslib.dsse import Envelope
-from securesystemslib.signer import CryptoSigner, Signature, SSlibKey
+from securesystemslib.signer import Signature
 
 from holdfast.errors import Damaged, Usage
 from holdfast.vault.coding import CONTROL_MAX, sorted_json
 from holdfast.vault.durable import write_new
 from holdfast.vault.fields import Strict
+from holdfast.vault.publickeys import keyid_of, verify_signature
 
 __all__ = [
+    "HOLDER",
     "OBSERVER",
     "ROOT",
     "Claimed",
     "Opened",
+    "Signer",
     "SigningKey",
     "claimed",
-    "keyid_of",
+    "cosigned",
     "open_envelope",
     "sign_envelope",
     "verified",
@@ -42,7 +44,18 @@ __all__ = [
 
 ROOT = b"holdfast/1 root"
 OBSERVER = b"holdfast/1 observer"
+HOLDER = b"holdfast/1 holder"
 _RAW = serialization.Encoding.Raw
+
+
+class Signer(Protocol):
+    """Whoever can sign: a host with its key file, or a person with an OpenSSH key, an agent or a security key."""
+
+    @property
+    def keyid(self) -> str: ...
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature over these bytes, as `publickeys.verify_signature` takes it. Raises Refused if it is denied."""
 
 
 class SigningKey:
@@ -60,7 +73,7 @@ class SigningKey:
 
     @classmethod
     def derive(cls, identity: str, purpose: bytes) -> SigningKey:
-        """The key that belongs to an age identity for one purpose (ROOT or OBSERVER); always the same one."""
+        """The key that belongs to an age identity for one purpose (ROOT, OBSERVER, HOLDER); always the same one."""
         kdf = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=purpose)
         return cls(Ed25519PrivateKey.from_private_bytes(kdf.derive(identity.encode())))
 
@@ -82,9 +95,9 @@ class SigningKey:
         )
         write_new(path, pem, 0o600)
 
-    def signer(self) -> CryptoSigner:
-        """The key as DSSE wants it, under our keyid."""
-        return CryptoSigner(self._private, SSlibKey(self.keyid, "ed25519", "ed25519", {"public": self.public_hex}))
+    def sign(self, message: bytes) -> bytes:
+        """See `Signer.sign`."""
+        return self._private.sign(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,21 +125,27 @@ class Opened:
     signers: frozenset[str]
 
 
-def keyid_of(public_hex: str) -> str:
-    """The keyid of a raw Ed25519 public key given in lower-case hex."""
-    return hashlib.sha256(bytes.fromhex(public_hex)).hexdigest()
-
-
-def sign_envelope(payload: bytes, kind: str, *signers: SigningKey) -> bytes:
+def sign_envelope(payload: bytes, kind: str, *signers: Signer) -> bytes:
     """A DSSE envelope over the payload in its one byte form, signed by each of these keys."""
     envelope = Envelope(payload, _payload_type(kind), {})
     for each in signers:
-        envelope.sign(each.signer())
+        envelope.signatures[each.keyid] = Signature(each.keyid, each.sign(envelope.pae()).hex())
     return _stored_form(envelope)
 
 
+def cosigned(claims: Sequence[Claimed], *signers: Signer) -> bytes:
+    """One envelope with the signatures of all of these and of these keys. Raises Usage if they differ."""
+    envelopes = [each.envelope for each in claims]
+    first = envelopes[0]
+    if any((each.payload, each.payload_type) != (first.payload, first.payload_type) for each in envelopes):
+        raise Usage("these drafts say different things", hint="sign and publish copies of one draft")
+    signatures = {keyid: each for one in envelopes for keyid, each in one.signatures.items()}
+    signatures |= {each.keyid: Signature(each.keyid, each.sign(first.pae()).hex()) for each in signers}
+    return _stored_form(Envelope(first.payload, first.payload_type, signatures))
+
+
 def open_envelope(data: bytes, kind: str, keys: Mapping[str, str], *, threshold: int = 1, name: str) -> Opened:
-    """The payload, signed by at least `threshold` of `keys` (keyid → public key in hex) and by nobody else.
+    """The payload, signed by at least `threshold` of `keys` (keyid → public key) and by nobody else.
 
     Raises Damaged, naming *name*: not an envelope, not in its one form, of another kind, or not signed as demanded.
     """
@@ -151,11 +170,13 @@ def claimed(data: bytes, name: str) -> Claimed:
 
 def verified(claim: Claimed, kind: str, keys: Mapping[str, str], *, threshold: int = 1, name: str) -> Opened:
     """What `open_envelope` gives, of an envelope that was read already."""
-    trusted = _distinct(keys, name)
+    for keyid, key in keys.items():
+        if keyid_of(key) != keyid:
+            raise Damaged(f"{name}: the keyid {keyid[:16]}… is not that of its key")
     envelope = claim.envelope
     if envelope.payload_type != _payload_type(kind):
         raise Damaged(f"{name}: its type is {envelope.payload_type!r}, not {_payload_type(kind)!r}")
-    unknown = sorted(set(envelope.signatures) - set(trusted))
+    unknown = sorted(set(envelope.signatures) - set(keys))
     if unknown:
         raise Damaged(f"{name}: signed by the unknown key {unknown[0][:16]}…", hint="run holdfast verify")
     signers = frozenset(envelope.signatures)
@@ -164,7 +185,7 @@ def verified(claim: Claimed, kind: str, keys: Mapping[str, str], *, threshold: i
     try:
         # One key at a time, so that every signature present is checked and none is counted for another.
         for keyid in signers:
-            trusted[keyid].verify(bytes.fromhex(envelope.signatures[keyid].signature), envelope.pae())
+            verify_signature(keys[keyid], bytes.fromhex(envelope.signatures[keyid].signature), envelope.pae())
     except InvalidSignature as err:
         raise Damaged(f"{name}: its signature is wrong", hint="run holdfast verify") from err
     return Opened(bytes(envelope.payload), signers)
@@ -188,20 +209,8 @@ class _Form(Strict, frozen=True):
     signatures: tuple[_Sig, ...]
 
 
-def _distinct(keys: Mapping[str, str], name: str) -> dict[str, Ed25519PublicKey]:
-    for keyid, public_hex in keys.items():
-        if keyid_of(public_hex) != keyid:
-            raise Damaged(f"{name}: the keyid {keyid[:16]}… is not that of its key")
-    return {keyid: _public_key(public_hex) for keyid, public_hex in keys.items()}
-
-
 def _stored_form(envelope: Envelope) -> bytes:
     """The one form of an envelope: canonical JSON, signatures by keyid."""
     ordered = (envelope.signatures[keyid] for keyid in sorted(envelope.signatures))
     signatures = tuple(_Sig(each.keyid, bytes.fromhex(each.signature)) for each in ordered)
     return sorted_json(_Form(envelope.payload, envelope.payload_type, signatures))
-
-
-@lru_cache(maxsize=1024)
-def _public_key(public_hex: str) -> Ed25519PublicKey:
-    return Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_hex))

@@ -35,12 +35,15 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Work went on: what is being done, at which site, and how many objects and bytes of it so far."""
+    """Work went on: what is being done, at which site, how many objects and bytes of it so far, and of how many bytes
+    in all where that is known.
+    """
 
     step: str
     site: str
     objects: int
     bytes: int
+    total: int | None = None
 
 
 Emit = Callable[[Progress], None]
@@ -53,12 +56,14 @@ def silent(_: Progress) -> None:
 class Sites:
     """Reads through all sites. `findings` holds what was wrong on the way, each once.
 
-    A `spool` holds what is on its way to them: it is read beside them, last, and never counts as one.
+    A `spool` holds what is on its way to them: it is read beside them, last, and never counts as one. `alone` is what
+    to go by where no site answers.
     """
 
-    def __init__(self, sites: Sequence[Site], spool: Store | None = None) -> None:
+    def __init__(self, sites: Sequence[Site], spool: Store | None = None, alone: Store | None = None) -> None:
         self._sites = list(sites)
         self._spool = None if spool is None else Site(SPOOL, "", spool)
+        self._alone = None if alone is None else Site(SPOOL, "", alone)
         self._down: set[str] = set()
         self._findings: dict[Finding, None] = {}
 
@@ -88,8 +93,8 @@ class Sites:
             except (Unreachable, Refused) as err:
                 self._mark_down(site, err)
         self._require_one()
-        if self._spool is not None:
-            found[SPOOL] = {entry.name: entry.size for entry in self._spool.store.list(prefix)}
+        for site in self._beside():
+            found.setdefault(SPOOL, {}).update({entry.name: entry.size for entry in site.store.list(prefix)})
         return found
 
     def read(self, name: str, *, listed: Container[str] | None = None) -> bytes:
@@ -100,7 +105,7 @@ class Sites:
         """
         parsed = parse_name(name)
         assert parsed is not None, f"not a name: {name}"
-        for site in (*self.answering, *([self._spool] if self._spool else [])):
+        for site in (*self.answering, *self._beside()):
             if listed is not None and site.name not in listed:
                 continue
             try:
@@ -120,12 +125,16 @@ class Sites:
             hint="connect the sites that are missing and run holdfast heal; holdfast verify names what is lost",
         )
 
+    def _beside(self) -> list[Site]:
+        """What is read beside the sites that answer, or in their place."""
+        return [site for site in (self._spool, None if self.answering else self._alone) if site is not None]
+
     def _mark_down(self, site: Site, err: Unreachable | Refused) -> None:
         self._down.add(site.name)
         self.note(Finding(Problem.UNREACHABLE, "", err.message, site.name))
 
     def _require_one(self) -> None:
-        if self.answering:
+        if self.answering or self._alone is not None:
             return
         reasons = "; ".join(
             f"{each.site}: {each.detail}" for each in self._findings if each.kind is Problem.UNREACHABLE

@@ -1,92 +1,50 @@
-"""The trust document: who may sign, who may decrypt, and where the vault lies.
+"""The trust document: who may sign, who may decrypt, who may allow, how long is kept, and where the vault lies.
 
 * The vault's id is the SHA-256 of the first document's stored bytes, so nobody can put another in its place.
 * Version N+1 is signed by the root thresholds of N and of N+1, and is exactly N+1.
-* Keyids are recomputed; a key stands in one role only: who writes neither rules nor vouches for what he wrote.
+* A revoked root key can still sign another N+1. Of two only one that is known already counts, or else none: a fork.
+* Keyids are recomputed; a key stands in one role only, but that who rules may also allow: who writes neither rules nor
+  vouches for what he wrote. A key that was revoked says nothing new.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from holdfast.errors import Damaged
-from holdfast.vault.coding import OBJECT_MAX, decode, encode, parse_time
+from holdfast.errors import Damaged, Refused
+from holdfast.vault.coding import decode, encode, parse_time
 from holdfast.vault.fields import Hash, Number, Recipient, Strict, Time, Title
+from holdfast.vault.findings import Finding, Problem
+from holdfast.vault.format import Link
 from holdfast.vault.names import Kind, Name, name_for, sha256_hex
-from holdfast.vault.signing import SigningKey, claimed, keyid_of, open_envelope, sign_envelope
+from holdfast.vault.publickeys import keyid_of
+from holdfast.vault.roles import KeyObjectName, Retired, Roles, SiteRole, Small
+from holdfast.vault.signing import Signer, claimed, open_envelope, sign_envelope
 
 __all__ = [
-    "Custodians",
     "Journal",
-    "ReaderRole",
-    "Roles",
-    "Root",
+    "Retention",
     "Safe",
-    "SiteRole",
     "TrustDocument",
     "Trusted",
-    "Writers",
+    "counts_still",
     "load_trust",
     "seal_trust",
 ]
 
-Keys = dict[Hash, Hash]  # keyid → raw public key in hex: both are 64 digits
-Small = Annotated[int, Meta(ge=1, le=1000)]
-
-
-class Root(Strict, frozen=True):
-    """Who may change this document."""
-
-    threshold: Small
-    keys: Keys
-
-
-class Custodians(Strict, frozen=True):
-    """Who can decrypt everything. Only a threshold of one is known to this version."""
-
-    recipients: tuple[Recipient, ...]
-    threshold: Literal[1] = 1
-
-
-class Writers(Strict, frozen=True):
-    """Whose commits count."""
-
-    keys: Keys
-
-
-class ReaderRole(Strict, frozen=True):
-    """A host that may decrypt named collections (`*`: all), and sign what it observed with its own key."""
-
-    recipient: Recipient
-    key: Hash
-    collections: tuple[Title, ...]
-
-
-class Roles(Strict, frozen=True):
-    """Every role and its keys."""
-
-    root: Root
-    custodian: Custodians
-    writer: Writers
-    reader: tuple[ReaderRole, ...] = ()
-
-
-class SiteRole(Strict, frozen=True):
-    """A site by name, and who owns it."""
-
-    name: Title
-    owner: Title
+Many = Annotated[int, Meta(ge=0, le=100_000)]
 
 
 class Journal(Strict, frozen=True):
     """The epoch of the journal: its recipient, and the key objects (name, size) that hold its identity."""
 
     recipient: Recipient
-    keys: tuple[tuple[str, Annotated[int, Meta(ge=1, le=OBJECT_MAX)]], ...] = ()
+    keys: tuple[KeyObjectName, ...] = ()
 
 
 class Safe(Strict, frozen=True):
@@ -94,6 +52,19 @@ class Safe(Strict, frozen=True):
 
     sites: Small
     owners: Small
+
+
+class Retention(Strict, frozen=True):
+    """How long states are kept, by the time of receipts: all for `keep_days`, then the first and last era of so many
+    days, weeks and months. Closed tails go after `tail_days`. Between a mark and the deletion lie `wait_hours`.
+    """
+
+    keep_days: Annotated[int, Meta(ge=1, le=100_000)] = 180
+    daily: Many = 0
+    weekly: Many = 0
+    monthly: Many = 13
+    tail_days: Many = 7
+    wait_hours: Many = 72
 
 
 class TrustDocument(Strict, frozen=True, kw_only=True, tag_field="type", tag="holdfast.trust"):
@@ -108,46 +79,118 @@ class TrustDocument(Strict, frozen=True, kw_only=True, tag_field="type", tag="ho
     sites: tuple[SiteRole, ...]
     journal: Journal
     safe: Safe
+    retention: Retention = Retention()
 
     def __post_init__(self) -> None:
         parse_time(self.created)
         roles = self.roles
-        for keys in (roles.root.keys, roles.writer.keys):
-            for keyid, public in keys.items():
-                if keyid_of(public) != keyid:
-                    raise ValueError(f"the keyid {keyid[:16]}… is not that of its key")
-        if roles.root.threshold > len(roles.root.keys):
-            raise ValueError("the root threshold is above the number of root keys")
-        rule, write = set(roles.root.keys.values()), set(roles.writer.keys.values())
-        observe = [reader.key for reader in roles.reader]
-        if rule & write or rule & set(observe) or write & set(observe) or len(set(observe)) != len(observe):
+        alone = [
+            *roles.writer.keys.values(),
+            *(each.key for each in roles.reader),
+            *(each.key for each in roles.custodian.holders),
+            *(each.key for each in self.sites if each.key is not None),
+        ]
+        shared = {*roles.root.keys.values(), *(each.key for each in roles.approver.people)}
+        keyids = [keyid_of(key) for key in (*alone, *(each.key for each in roles.retired))]
+        if len(set(keyids)) != len(keyids) or {keyid_of(key) for key in shared} & set(keyids):
             raise ValueError("one key stands in two roles")
-        if not roles.custodian.recipients:
-            raise ValueError("nobody can decrypt: there is no custodian")
+        if len({each.name for each in self.sites}) != len(self.sites):
+            raise ValueError("one name stands for two sites")
 
     @property
     def signers(self) -> dict[str, str]:
-        """Every key that may sign events: root, writers and observers."""
+        """Every key that may sign events: of root, approvers, holders, writers, observers and sites."""
         roles = self.roles
-        return {**roles.root.keys, **roles.writer.keys, **self.observers}
+        keys = (
+            *(each.key for each in roles.approver.people),
+            *(each.key for each in roles.custodian.holders),
+            *(each.key for each in self.sites if each.key is not None),
+        )
+        return {**roles.root.keys, **roles.writer.keys, **self.observers, **_by_id(keys)}
 
     @property
     def observers(self) -> dict[str, str]:
         """The keys of readers, whose word about a site is worth more than the writer's own."""
-        return {keyid_of(reader.key): reader.key for reader in self.roles.reader}
+        return _by_id(reader.key for reader in self.roles.reader)
+
+    @property
+    def attestors(self) -> dict[str, str]:
+        """The keyids of site servers, each with the name of its site: each vouches for that one only."""
+        return {keyid_of(each.key): each.name for each in self.sites if each.key is not None}
+
+    @property
+    def called_for(self) -> dict[str, int]:
+        """The key objects that this document calls for, with their sizes."""
+        custodian = self.roles.custodian
+        shares, earlier = (each.shares for each in custodian.holders), (each.key for each in custodian.earlier)
+        return dict([*self.journal.keys, *shares, *earlier])
+
+    def retired(self, *roles: str) -> dict[str, Retired]:
+        """The keys that may sign no more, by keyid: of these roles, or all."""
+        return {keyid_of(each.key): each for each in self.roles.retired if not roles or each.role in roles}
+
+
+def counts_still(retired: Retired, link: Link) -> bool:
+    """Whether what a revoked key signed counts: it comes no later than a link up to which the key was trusted."""
+    return any(last.stream == link.stream and (last.sequence > link.sequence or last == link) for last in retired.last)
+
+
+def _by_id(keys: Iterable[str]) -> dict[str, str]:
+    return {keyid_of(key): key for key in keys}
 
 
 @dataclass(frozen=True, slots=True)
 class Trusted:
-    """The newest trust document, the objects that led to it, and what was found wrong on the way (name → why)."""
+    """The newest trust document, all that led to it with their objects' names, oldest first, and what was found wrong
+    on the way (name → why). `forked` are versions of which only one can follow, and nothing tells which; `forgotten`
+    the hashes of documents that are known and were not reached: sites were set back, or hide them.
+    """
 
     vault: str
     document: TrustDocument
     names: tuple[str, ...]
+    documents: tuple[TrustDocument, ...]
     refused: Mapping[str, str] = field(default_factory=dict)
+    forked: tuple[str, ...] = ()
+    forgotten: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The SHA-256 of each trust object that was reached, or that is known and was not."""
+        return frozenset((*self.hashes, *self.forgotten))
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """The SHA-256 of each trust object on the way, oldest first."""
+        return tuple(name[-64:] for name in self.names)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was found wrong on the way."""
+        found = [Finding(Problem.FOREIGN, name, reason) for name, reason in self.refused.items()]
+        if self.forked:
+            detail = f"{len(self.forked)} trust documents could follow version {self.document.version}, and one may"
+            found.append(Finding(Problem.FORK, " ".join(self.forked), f"{detail}: move away what is not yours"))
+        detail = "a trust document that this host reached before, or that a card names, is at no site that answers"
+        found += [Finding(Problem.ROLLED_BACK, f"{Kind.TRUST}/*-{sha256}", detail) for sha256 in self.forgotten]
+        return tuple(found)
+
+    def require_newest(self) -> None:
+        """Raise Refused if a document is known that was not reached: what it revoked would count again, and what is
+        captured would be sealed to keys that it took out.
+        """
+        if not self.forgotten:
+            return
+        names = ", ".join(sha256[:16] for sha256 in self.forgotten)
+        raise Refused(
+            f"the sites were set back, or hide a change of trust: no site that answers has trust document {names}…, "
+            "which this host reached before, or a card names",
+            hint='connect the other sites and run "holdfast heal"; only if it was never yours, strike its line from '
+            ".holdfast/reached, or from the card",
+        )
 
 
-def seal_trust(document: TrustDocument, *roots: SigningKey) -> tuple[str, bytes]:
+def seal_trust(document: TrustDocument, *roots: Signer) -> tuple[str, bytes]:
     """The name and the stored bytes of a trust document signed by these root keys."""
     data = sign_envelope(encode(document), "trust", *roots)
     name = name_for(Kind.TRUST, sha256_hex(data), number=document.version)
@@ -155,8 +198,13 @@ def seal_trust(document: TrustDocument, *roots: SigningKey) -> tuple[str, bytes]
     return name, data
 
 
-def load_trust(objects: Mapping[Name, bytes], vault: str) -> Trusted:
-    """The vault's trust from its trust objects (name → bytes that match it); Damaged if the first is not there."""
+def load_trust(objects: Mapping[Name, bytes], vault: str, known: Collection[str] = frozenset()) -> Trusted:
+    """The vault's trust from its trust objects (name → bytes that match it); Damaged if the first is not there.
+
+    Where several could follow, that one does which is `known` (hashes that were reached before, or stand on a card) or
+    alone leads to one that is; if none is, the version before stays in force. So it does where only one could follow,
+    which is not known, while another that is known is not there.
+    """
     first = next((name for name in objects if name.sha256 == vault and name.number == 1), None)
     if first is None:
         raise Damaged(
@@ -164,14 +212,22 @@ def load_trust(objects: Mapping[Name, bytes], vault: str) -> Trusted:
             hint="check that the sites belong to this vault, then run holdfast heal",
         )
     current = _signed_by_itself(objects[first], first.text)
-    names, refused = [first.text], {}
-    for name in sorted((each for each in objects if each != first), key=lambda each: (each.number, each.text)):
-        try:
-            current = _succeeded(current, objects[name], name)
-            names.append(name.text)
-        except Damaged as err:
-            refused[name.text] = err.message
-    return Trusted(vault, current, tuple(names), refused)
+    names, documents = [first], [current]
+    while rivals := _successors(current, objects):
+        is_free = len(rivals) == 1 and not _forgotten(known, names)
+        chosen = next(iter(rivals)) if is_free else _known_of(rivals, objects, known)
+        if chosen is None:
+            break
+        current = rivals[chosen]
+        names.append(chosen)
+        documents.append(current)
+    if len(rivals) == 1:
+        rivals = {}
+    left = sorted((each for each in objects if each not in names and each not in rivals), key=lambda each: each.text)
+    refused = {each.text: _refusal(each, objects[each], documents) for each in left}
+    forked = tuple(sorted(each.text for each in rivals))
+    reached = tuple(each.text for each in names)
+    return Trusted(vault, current, reached, tuple(documents), refused, forked, _forgotten(known, names))
 
 
 def _signed_by_itself(data: bytes, name: str) -> TrustDocument:
@@ -192,6 +248,49 @@ def _succeeded(current: TrustDocument, data: bytes, name: Name) -> TrustDocument
         if len(opened.signers & set(rules.roles.root.keys)) < rules.roles.root.threshold:
             raise Damaged(f"{name.text}: not signed by the root threshold of version {rules.version}")
     return decode(TrustDocument, opened.payload, name=name.text)
+
+
+def _successors(current: TrustDocument, objects: Mapping[Name, bytes]) -> dict[Name, TrustDocument]:
+    """Every document that could come next. One at most is there, but for a thief of root keys."""
+    found = {}
+    for name, data in objects.items():
+        if name.number == current.version + 1:
+            with suppress(Damaged):
+                found[name] = _succeeded(current, data, name)
+    return found
+
+
+def _forgotten(known: Collection[str], names: Iterable[Name]) -> tuple[str, ...]:
+    """What is known, and not among these."""
+    return tuple(sorted({*known} - {each.sha256 for each in names}))
+
+
+def _known_of(
+    rivals: Mapping[Name, TrustDocument], objects: Mapping[Name, bytes], known: Collection[str]
+) -> Name | None:
+    """The one of these that is known, or that alone leads to what is; None if nothing tells."""
+    found = [each for each in rivals if each.sha256 in known]
+    found = found or [each for each in rivals if _leads(rivals[each], objects, known)]
+    return found[0] if len(found) == 1 else None
+
+
+def _leads(document: TrustDocument, objects: Mapping[Name, bytes], known: Collection[str]) -> bool:
+    reached = [document]
+    while reached and known:
+        following = {name: each for before in reached for name, each in _successors(before, objects).items()}
+        if any(name.sha256 in known for name in following):
+            return True
+        reached = list(following.values())
+    return False
+
+
+def _refusal(name: Name, data: bytes, documents: Sequence[TrustDocument]) -> str:
+    before = documents[name.number - 2] if 1 < name.number <= len(documents) else documents[-1]
+    try:
+        _succeeded(before, data, name)
+    except Damaged as err:
+        return err.message
+    return f"{name.text}: another version {name.number} was reached before"
 
 
 def _claimed(data: bytes, name: str) -> TrustDocument:

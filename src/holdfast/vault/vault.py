@@ -20,15 +20,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from holdfast.core.ports import Clock, Store
-from holdfast.errors import Damaged, HoldfastError, Usage
+from holdfast.errors import Damaged, HoldfastError
 from holdfast.vault.chain import Signed, SignedEvents, Timeline, extended, join, read_commit
-from holdfast.vault.coding import time_text
-from holdfast.vault.findings import Finding
+from holdfast.vault.findings import Finding, Problem
 from holdfast.vault.journal import Journal, JournalEntry
 from holdfast.vault.links import passed
+from holdfast.vault.memory import NOTHING_KNOWN, Memory
 from holdfast.vault.names import TAILS, Kind, Name, folder_for, name_for, parse_name
 from holdfast.vault.opener import Opener
-from holdfast.vault.receipts import Receipt, read_receipts
+from holdfast.vault.rivals import Rivals
 from holdfast.vault.sites import SPOOL, Site, Sites, in_flight
 from holdfast.vault.states import OpenPart, State, StoredSegment, state_at
 from holdfast.vault.trust import Trusted, load_trust
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from holdfast.vault.latest import Until
+    from holdfast.vault.pruned import Pruned
 
 __all__ = ["JournalEntry", "LogEntry", "Vault"]
 
@@ -57,17 +58,30 @@ class LogEntry:
 
 
 class Vault:
-    """One vault, known by its id, over the sites that answer. What it read of the chain it keeps until `refresh`."""
+    """One vault, known by its id, over the sites that answer. What it read of the chain it keeps until `refresh`.
+
+    `memory` is what this host knew before: of the chain where no site answers, and of trust where thieves forge it.
+    """
 
     def __init__(
-        self, sites: Sequence[Site], vault_id: str, *, identity: str | None = None, now: Clock | None = None
+        self,
+        sites: Sequence[Site],
+        vault_id: str,
+        *,
+        identity: str | None = None,
+        now: Clock | None = None,
+        memory: Memory = NOTHING_KNOWN,
     ) -> None:
         self.id = vault_id
         self.sites = tuple(sites)
         self.spool: Store | None = None
+        self._alone = memory.chain
+        self._reached = memory.trust
         self.now: Clock = now or _utc_now
+        self.generation_days = 30  # after how long a writer of this host begins all bases anew
         self._opener = Opener(identity)
         self._signed: dict[str, Signed] = {}
+        self._judged_by: tuple[str, ...] = ()
         self.refresh()
 
     def attach(self, spool: Store) -> None:
@@ -90,12 +104,16 @@ class Vault:
             raise
 
     def _read_all(self) -> None:
-        self._reads = Sites(self.sites, self.spool)
+        self._reads = Sites(self.sites, self.spool, self._alone)
         self._opener.reset(self._reads)
         self.trusted = self._load_trust()
+        if self.trusted.names != self._judged_by:  # a key that was revoked since: its commits are judged anew
+            self._signed, self._judged_by = {}, self.trusted.names
+        self._opener.inherit(self.trusted.document.roles.custodian.earlier)
         self._journal = Journal(self._reads, self.trusted, self._opener, lambda: self._timeline.tails)
         self._sought: dict[str, Signed] = {}
         self._surveyed: Timeline | None = None
+        self._pruned: Pruned | None = None
         self._holdings: Holdings = {}
         self._known = self._list_commits("")
         self._timeline = join(self._known.values(), now=self.now())
@@ -105,12 +123,22 @@ class Vault:
             if found := self._list_commits(tail):
                 self._known |= found
                 self._timeline = join(self._known.values(), now=self.now())
-        self._note_all()
+        self._rivals = Rivals(self._known)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What was found wrong so far, in the chain and while reading. `verify` finds all there is."""
-        return (*self._timeline.findings, *self._reads.findings)
+        found = (*self._timeline.findings, *self._reads.findings)
+        if all(each.kind is not Problem.MISSING for each in found):
+            return found
+        from holdfast.vault.gone import without_pruned
+
+        return without_pruned(found, self.pruned())
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no site answers."""
+        return not self._reads.answering
 
     @property
     def head(self) -> Signed | None:
@@ -151,15 +179,7 @@ class Vault:
 
         A commit and one that closes tails to stand for what it begins or ends there are none.
         """
-        commit = signed.commit
-        found = {*self._rivals.get((commit.stream, commit.sequence), ())}
-        found |= {
-            each for each in self._rivals.get(signed.predecessor, ()) if self._excludes(signed, self._known[each])
-        }
-        if commit.rolls is not None:
-            found |= self._rivals.get(commit.rolls.sha256, set())
-        found.discard(signed.sha256)
-        return self._known[min(found)] if found else None
+        return self._rivals.of(signed)
 
     def seek(self, prefix: str) -> list[str]:
         """The hashes of all commits that begin so. Closed tails are looked through only if no other commit has one;
@@ -188,32 +208,51 @@ class Vault:
         ]
 
     def state(
-        self, at: datetime | int | None = None, *, pin: str | None = None, collections: Collection[str] = ()
+        self, at: datetime | int | Until | None = None, *, pin: str | None = None, collections: Collection[str] = ()
     ) -> State:
-        """All collections as of a time, a number of the log, or now.
+        """All collections as of a time, a number of the log, now, or an instant within the newest or pinned commit.
 
         A time is the source's: of a commit that of its snapshot or changes, not when it was signed. Where the source
-        was followed, an instant between commits counts. Collections
-        our identity can't open are named by their epochs. With `collections` only these are opened. Raises Usage if
-        there is no such commit, or its number is not final.
+        was followed, an instant between commits counts. Collections our identity can't open are named by their epochs.
+        With `collections` only these are opened. Raises Usage if there is no such commit, or its number is not final.
         """
         line = self._line(pin)
-        number, until = 0, None
+        number, (at, until) = 0, (at, None) if at is None or isinstance(at, int | datetime) else (None, at)
         if isinstance(at, datetime):
             from holdfast.vault.instants import instant_of
 
             assert at.tzinfo is not None, "a moment needs its zone"
             number, until = instant_of(line.commits, self._opener.reach, self.parts, at)
-        number = number or _number_at(line, at)
+        number = number or line.number_at(at)
         return self._state(line.commits[:number], until, collections)
 
-    def state_before(self, tx: str, *, collections: Collection[str] = ()) -> State:
-        """All collections, or some, just before a transaction of the source. Raises Usage if no change is of it."""
+    def state_before(self, tx: str, *, pin: str | None = None, collections: Collection[str] = ()) -> State:
+        """All collections, or some, just before a transaction of the source (in the commit `pin`); Usage if none is."""
+        from holdfast.vault.gone import gone_places
         from holdfast.vault.instants import before_transaction
 
-        commits = self._line(None).commits
-        number, until = before_transaction(commits, self.parts, self.read_segment, tx)
+        gone = {self._timeline.commits[place].sha256 for place in gone_places(self)}
+        commits = self._line(pin).commits
+        number, until = before_transaction(
+            commits,
+            lambda each: {} if each.sha256 in gone or pin not in (None, each.sha256) else self.parts(each),
+            self.read_segment,
+            tx,
+        )
         return self._state(commits[:number], until, collections)
+
+    def pruned(self) -> Pruned:
+        """What each site has let go of, by the records in the journal that hold."""
+        from holdfast.vault.pruned import evidence_of, pruned_by
+        from holdfast.vault.scan import Inventory
+
+        if self._pruned is None:
+            commits = {each.name: each for each in self._known.values()}
+            events = {each.name: each for each in self.signed_events()}
+            self._pruned = pruned_by(
+                evidence_of(Inventory(self.trusted, [], commits, events), self._timeline.commits, self.now())
+            )
+        return self._pruned
 
     def parts(self, signed: Signed, collections: Collection[str] = ()) -> dict[str, OpenPart]:
         """The parts of one commit that our identity opens, by collection; with `collections` only those of these."""
@@ -236,22 +275,22 @@ class Vault:
             raise Damaged(f"{ref.name}: {table.num_rows} rows where the commit says {ref.rows}")
         return table
 
-    def journal(self) -> list[JournalEntry]:
-        """Every object of the journal, by the signers' clocks; sealed events only if our identity opens them."""
-        return self._journal.entries()
+    def journal(self, chains: str = "") -> list[JournalEntry]:
+        """The journal (outside tails: of chains whose ids begin so) by the signers' clocks, opened as far as we can."""
+        return self._journal.entries(chains)
 
     def signed_events(self) -> list[SignedEvents]:
         """Every object of the journal outside closed tails whose signature and place are right, each once."""
         return self._journal.objects()
 
-    def receipts(self) -> list[Receipt]:
-        """Every receipt in the journal."""
-        return read_receipts(self._journal.objects(), self.trusted.document)
+    def said(self, plain: Collection[str] = frozenset(), chains: str = "") -> list[SignedEvents]:
+        """The same outside tails, but for those (hashes) known to hold nothing of people."""
+        return self._journal.said(plain, chains)
 
     def learn(self, signed: Signed, sites: Sequence[str]) -> None:
         """Take a commit that was just written into the history."""
         self._known[signed.sha256] = signed
-        self._note(signed)
+        self._rivals.note(signed)
         for site in sites:
             self._holdings.setdefault(site, {})[signed.name] = 0
         # To join all of it anew would make each commit dearer than the one before.
@@ -269,29 +308,7 @@ class Vault:
             self._signed.pop(each.name, None)
             for names in self._holdings.values():
                 names.pop(each.name, None)
-        self._note_all()
-
-    def _note_all(self) -> None:
-        self._rivals: dict[tuple[str, int] | str | None, set[str]] = {}
-        for each in self._known.values():
-            self._note(each)
-
-    def _note(self, signed: Signed) -> None:
-        places = [(signed.commit.stream, signed.commit.sequence), signed.predecessor]
-        rolls = signed.commit.rolls
-        for place in (*places, *([rolls.sha256] if rolls else [])):
-            self._rivals.setdefault(place, set()).add(signed.sha256)
-
-    def _excludes(self, signed: Signed, other: Signed) -> bool:
-        """Whether one of two commits that both go after the first one's predecessor makes the other a fork."""
-        before = self._known.get(signed.predecessor or "")
-        if other.predecessor != signed.predecessor or before is None:
-            return True
-        tails = before.commit.tails
-        own, its = (tails.index(each) if each in tails else -1 for each in (signed.commit.stream, other.commit.stream))
-        if own < its:
-            return signed.commit.rolls is None
-        return own == its or other.commit.rolls is None or signed.sha256 not in self._known
+        self._rivals = Rivals(self._known)
 
     def _next_tails(self) -> Iterator[str]:
         """Those that may begin after the head, and those passed without `rolls`: commits in these show a fork."""
@@ -339,6 +356,10 @@ class Vault:
             self._opener.unlock(recipients.values())
 
     def _state(self, commits: Sequence[Signed], until: Until | None, collections: Collection[str]) -> State:
+        if self.head is not None and any(each.commit.since != self.head.commit.since for each in commits[-2:]):
+            from holdfast.vault.gone import require_kept  # of the newest era nothing is ever pruned
+
+            require_kept(self, commits, is_between=until is not None)
         if collections:
             self._survey()
         return state_at(commits, lambda each: self._opener.parts(each, collections), self.findings, until=until)
@@ -347,7 +368,12 @@ class Vault:
         holdings = self._reads.holdings(Kind.TRUST + "/")
         read = {name: self._read_or_none(name.text, holdings) for name in self._names(holdings)}
         objects = {name: data for name, data in read.items() if data is not None}
-        return load_trust(objects, self.id)
+        trusted = load_trust(objects, self.id, self._reached)
+        self._reached |= {*trusted.hashes}  # what a thief adds later replaces nothing
+        for finding in trusted.findings:
+            if finding.kind in (Problem.FORK, Problem.ROLLED_BACK):
+                self._reads.note(finding)
+        return trusted
 
     def _read_or_none(self, name: str, holdings: Holdings) -> bytes | None:
         try:
@@ -368,30 +394,6 @@ class Vault:
         if pin is None:
             return self._timeline
         return join({**self._known, **self._sought}.values(), now=self.now(), pin=pin)
-
-
-def _number_at(line: Timeline, at: datetime | int | None) -> int:
-    """The number of commits up to the one wanted."""
-    total = len(line.commits)
-    if isinstance(at, int) and line.final < at <= total:
-        raise Usage(
-            f"commit #{at} is not final: it will have another number once its tail is rolled up",
-            hint='ask by its time or by its hash; see "holdfast log"',
-        )
-    if at is None and total:
-        return total
-    if isinstance(at, int) and 1 <= at <= total:
-        return at
-    if not total and line.findings:
-        raise Damaged(
-            f"history is not certain from its first commit on: {line.findings[0].kind} ({line.findings[0].detail})",
-            hint='"holdfast verify" names the commits; ask for one of them by its hash with --at',
-        )
-    if not total:
-        raise Usage("the vault holds no commit yet", hint="run holdfast capture; holdfast verify tells what is wrong")
-    first = line.commits[0].commit.clock
-    asked = f"no commit #{at}" if isinstance(at, int) else f"no commit as old as {time_text(at) if at else 'that'}"
-    raise Usage(f"{asked}: there are {total}, the first of {first}", hint='list them with "holdfast log"')
 
 
 def _utc_now() -> datetime:

@@ -6,7 +6,7 @@ report.is_sound, [finding.name for site in report.sites for finding in site.find
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,19 +14,21 @@ from holdfast.vault.chain import Signed, Timeline, check_events, join
 from holdfast.vault.findings import Finding, Problem
 from holdfast.vault.format import Link
 from holdfast.vault.names import Kind, name_for, parse_name
+from holdfast.vault.pruned import NOTHING_PRUNED, Pruned, evidence_of, pruned_by
 from holdfast.vault.receipts import Grade, Receipt, read_receipts, receipt_event
 from holdfast.vault.rolled import read_rolled
 from holdfast.vault.scan import Holding, Inventory, scan, trust_of
 from holdfast.vault.sites import Emit, Site, silent
 
-__all__ = ["Report", "SiteReport", "judge", "observed_receipts", "referenced", "verify"]
+__all__ = ["Reach", "Report", "SiteReport", "judge", "observed_receipts", "read_all", "referenced", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
 class SiteReport:
     """One site: what was read, what is wrong, and the newest commit up to which it holds everything intact.
 
-    What lies in closed tails, which nothing calls for, is counted by itself.
+    What lies in closed tails, which nothing calls for, is counted by itself. `trunk` is the newest commit outside tails
+    up to which it holds everything.
     """
 
     site: str
@@ -38,17 +40,39 @@ class SiteReport:
     rolled_bytes: int
     findings: tuple[Finding, ...]
     holds: Link | None
+    trunk: Link | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far the reading of one site has come: all its objects and bytes, those read in this run, and how many were
+    never read.
+
+    `since` is the oldest reading of any object; one that was never read counts from when it can lie there.
+    """
+
+    site: str
+    objects: int
+    bytes: int
+    read_objects: int
+    read_bytes: int
+    unread: int
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All sites, and what is wrong with the vault as a whole. `commits` counts the certain history."""
+    """All sites, and what is wrong with the vault as a whole. `commits` counts the certain history, `reach` tells of a
+    scrub how much of each site was read, `pruned` what is called for no more, site by site.
+    """
 
     vault: str
     sites: tuple[SiteReport, ...]
     findings: tuple[Finding, ...]
     head: Link | None
     commits: int
+    reach: tuple[Reach, ...] = ()
+    pruned: Pruned = NOTHING_PRUNED
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
@@ -62,42 +86,56 @@ class Report:
 
 
 def verify(
-    sites: Sequence[Site], vault: str, *, now: datetime, witnessed: Sequence[Link] = (), emit: Emit = silent
+    sites: Sequence[Site], vault: str, *, now: datetime, witnessed: Sequence[Link | str] = (), emit: Emit = silent
 ) -> Report:
     """Read every byte at every site and compare it with what is signed. Writes nothing.
 
-    `witnessed` are commits the caller knows to exist, from its own records: if none of the sites has them, all sites
-    were rolled back. Raises Damaged if no site holds the trust document, Unreachable if no site answers.
+    `witnessed` are commits, and names of events objects, that the caller knows to exist, from its own records: if none
+    of the sites has them, all sites were rolled back. Raises Damaged if no site holds the trust document, Unreachable
+    if no site answers.
     """
-    inventory = scan(sites, trust_of(sites, vault), now=now, emit=emit)
+    return judge(read_all(sites, vault, now=now, emit=emit), now=now, witnessed=witnessed)
+
+
+def read_all(
+    sites: Sequence[Site], vault: str, *, now: datetime, emit: Emit = silent, known: Collection[str] = frozenset()
+) -> Inventory:
+    """Every byte at every site, read and sorted, for `judge`; `known` as in `load_trust`."""
+    inventory = scan(sites, trust_of(sites, vault, known), now=now, emit=emit)
     read_rolled(inventory, now=now, emit=emit)
-    return judge(inventory, now=now, witnessed=witnessed)
+    return inventory
 
 
-def judge(inventory: Inventory, *, now: datetime, witnessed: Sequence[Link] = ()) -> Report:
+def judge(inventory: Inventory, *, now: datetime, witnessed: Sequence[Link | str] = ()) -> Report:
     """What a scan or a survey means: decided from names and signed objects alone."""
     timeline = join(inventory.commits.values(), now=now)
     names = referenced(inventory)
     receipts = read_receipts(inventory.events.values(), inventory.trusted.document)
-    sites = tuple(_site_report(holding, inventory, timeline, names, receipts) for holding in inventory.holdings)
+    pruned = pruned_by(evidence_of(inventory, timeline.commits, now))
+    sites = tuple(
+        _site_report(holding, inventory, timeline, _called_for(names, pruned, holding), receipts)
+        for holding in inventory.holdings
+    )
     head = timeline.head
     findings = dict.fromkeys(
         (
             *timeline.findings,
             *check_events(inventory.events.values()),
             *inventory.findings,
-            *(Finding(Problem.FOREIGN, name, reason) for name, reason in inventory.trusted.refused.items()),
-            *_lost(inventory, names),
+            *inventory.trusted.findings,
+            *(each for each in pruned.findings if not each.site or each.site in {site.site for site in sites}),
+            *_lost(inventory, names, pruned),
             *_forgotten(inventory, witnessed),
         )
     )
-    return Report(inventory.trusted.vault, sites, tuple(findings), head.link if head else None, len(timeline.commits))
+    newest = head.link if head else None
+    return Report(inventory.trusted.vault, sites, tuple(findings), newest, len(timeline.commits), pruned=pruned)
 
 
 def referenced(inventory: Inventory) -> dict[str, str]:
     """Every name that signed objects call for, with the commit that does ("" for trust, journal and commits)."""
     found = dict.fromkeys(inventory.trusted.names, "")
-    found.update({name: "" for name, _ in inventory.trusted.document.journal.keys})
+    found.update(dict.fromkeys(inventory.trusted.document.called_for, ""))
     for signed in sorted(inventory.commits.values(), key=lambda each: each.name):
         found[signed.name] = ""
         for name, _ in signed.commit.objects:
@@ -107,8 +145,17 @@ def referenced(inventory: Inventory) -> dict[str, str]:
 
 
 def observed_receipts(report: Report, at: datetime) -> list[dict[str, object]]:
-    """Receipts of grade observed for the sites that hold a commit and all before it: for a reader's key to sign."""
-    return [receipt_event(site.site, site.owner, Grade.OBSERVED, site.holds, at) for site in report.sites if site.holds]
+    """Receipts of grade observed for the sites that hold a commit and all before it: for a reader's key to sign.
+
+    Where that commit lies in a tail there is one for the newest outside tails too: it tells how old that is when the
+    tail is gone.
+    """
+    return [
+        receipt_event(site.site, site.owner, Grade.OBSERVED, link, at)
+        for site in report.sites
+        for link in dict.fromkeys((site.trunk, site.holds))
+        if link is not None
+    ]
 
 
 def _site_report(
@@ -147,7 +194,14 @@ def _site_report(
         holding.rolled_bytes,
         tuple(findings),
         whole[-1].link if whole else None,
+        next((signed.link for signed in reversed(whole) if not signed.commit.in_tail), None),
     )
+
+
+def _called_for(names: Mapping[str, str], pruned: Pruned, holding: Holding) -> Mapping[str, str]:
+    """What is called for at one site: what it has let go of by a record that holds is not."""
+    gone = pruned.at(holding.site.name)
+    return {name: by for name, by in names.items() if name not in gone} if gone else names
 
 
 def _is_rolled_up(link: Link, inventory: Inventory) -> bool:
@@ -260,9 +314,10 @@ def _not_ours(holding: Holding) -> list[Finding]:
     return [*junk, *holding.remarks]
 
 
-def _lost(inventory: Inventory, names: Mapping[str, str]) -> list[Finding]:
-    """What is called for, or lies damaged, and is whole at no site."""
-    absent = set(names)
+def _lost(inventory: Inventory, names: Mapping[str, str], pruned: Pruned) -> list[Finding]:
+    """What is called for, or lies damaged, and is whole at no site. What every site that answers let go of is not."""
+    gone = [pruned.at(holding.site.name) for holding in inventory.holdings if holding.down is None]
+    absent = set(names) - (gone[0].intersection(*gone[1:]) if gone else frozenset())
     for holding in inventory.holdings:
         absent -= holding.good.keys()
     findings = [
@@ -279,15 +334,22 @@ def _lost(inventory: Inventory, names: Mapping[str, str]) -> list[Finding]:
     return findings
 
 
-def _forgotten(inventory: Inventory, witnessed: Sequence[Link]) -> list[Finding]:
-    """Commits that this host knows to exist and that no site has."""
+def _forgotten(inventory: Inventory, witnessed: Sequence[Link | str]) -> list[Finding]:
+    """Commits and words of people that this host knows to exist and that no site has."""
+    links = [each for each in witnessed if isinstance(each, Link)]
+    words = [each for each in witnessed if isinstance(each, str)]
+    said = "what somebody said of this vault, which this host has seen, is at no site that answers"
     return [
+        Finding(Problem.ROLLED_BACK, name, said)
+        for name in words
+        if not any(_listed(holding, name) for holding in inventory.holdings)
+    ] + [
         Finding(
             Problem.ROLLED_BACK,
             _commit_name(link, inventory),
             f"commit {link.sequence}, which this host wrote, is at no site",
         )
-        for link in _unseen(inventory, witnessed)
+        for link in _unseen(inventory, links)
     ]
 
 

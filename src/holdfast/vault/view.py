@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import groupby
+from operator import lt
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from holdfast.core.align import Keyed
+from holdfast.core.align import Keyed, cut
 from holdfast.core.canonical import key_bytes
 from holdfast.core.projection import project
 from holdfast.core.records import Schema
 from holdfast.errors import Damaged
+from holdfast.vault.format import SegmentRef
 from holdfast.vault.latest import Changes, Until, latest
 from holdfast.vault.merge import AT_COLUMN, DELETE, KEY_COLUMN, OP_COLUMN, ORDER_COLUMN, TX_COLUMN, folded, merged
 from holdfast.vault.states import CollectionState, StoredSegment
 from holdfast.vault.vault import Vault
 
-__all__ = ["TOGETHER_BYTES", "Found", "VaultView", "find_in", "open_rows"]
+__all__ = ["TOGETHER_BYTES", "Found", "Opened", "VaultView", "find_in", "open_rows", "span_of"]
 
 TOGETHER_BYTES = 256 << 10  # of small deltas, as they are stored, that are read as one
 
@@ -47,13 +50,22 @@ class VaultView:
         for rows in self.keyed():
             yield rows.batch
 
-    def keyed(self) -> Iterator[Keyed]:
-        """Every record with its canonical key, strictly ascending."""
-        base = [each for each in self._state.segments if each.ref.kind == "base"]
-        deltas = [each for each in self._state.segments if each.ref.kind != "base"]
+    def keyed(self, among: pa.Array | None = None) -> Iterator[Keyed]:
+        """Every record with its canonical key, strictly ascending. With keys (ascending) only those under them, and
+        only segments that may hold one are read.
+        """
+        segments = [each for each in self._state.segments if among is None or lt(*span_of(each.ref, among))]
+        base = [each for each in segments if each.ref.kind == "base"]
+        deltas = [each for each in segments if each.ref.kind != "base"]
         by_commit = [list(group) for _, group in groupby(deltas, key=lambda segment: segment.number)]
-        streams = [folded([*map(self._delta, some)]) if some[1:] else self._delta(some[0]) for some in _few(by_commit)]
-        yield from merged(self._base(base), streams)
+        read = partial(self._delta, among=among)
+        streams = [folded([*map(read, some)]) if some[1:] else read(some[0]) for some in _few(by_commit)]
+        yield from merged(self._base(base, among), streams)
+
+    def deltas(self, start: int) -> Iterator[tuple[Keyed, pa.Array]]:
+        """What the segments from one of them on changed, oldest first: rows with their operations. A key may recur."""
+        for _, group in groupby(self._state.segments[start:], key=lambda segment: segment.number):
+            yield from self._delta([*group], None)
 
     def find(self, key: bytes) -> pa.RecordBatch | None:
         """The record under one canonical key, or None; only segments that can hold it are read."""
@@ -67,24 +79,24 @@ class VaultView:
         """The instant that cuts a segment: it lies within the last commit."""
         return self._state.until if segment.number == self._state.segments[-1].number else None
 
-    def _base(self, segments: Sequence[StoredSegment]) -> Iterator[Keyed]:
+    def _base(self, segments: Sequence[StoredSegment], among: pa.Array | None) -> Iterator[Keyed]:
         for segment in segments:
-            yield open_rows(self._vault, segment, self.schema).rows
+            yield open_rows(self._vault, segment, self.schema, among).rows
 
-    def _delta(self, segments: Sequence[StoredSegment]) -> Iterator[tuple[Keyed, pa.Array]]:
+    def _delta(self, segments: Sequence[StoredSegment], among: pa.Array | None) -> Iterator[tuple[Keyed, pa.Array]]:
         if segments[0].ref.kind == "changes":
-            yield from latest(self._changes(segments), self._until(segments[0]))
+            yield from latest(self._changes(segments, among), self._until(segments[0]))
             return
         for segment in segments:
-            opened = open_rows(self._vault, segment, self.schema)
+            opened = open_rows(self._vault, segment, self.schema, among)
             if opened.ops is None:
                 raise Damaged(f"{segment.ref.name}: a delta without operations", hint="run holdfast verify")
             yield opened.rows, opened.ops
 
-    def _changes(self, segments: Sequence[StoredSegment]) -> Iterator[Changes]:
+    def _changes(self, segments: Sequence[StoredSegment], among: pa.Array | None) -> Iterator[Changes]:
         # Of an instant no fingerprint is signed that would show changes out of order.
         for segment in segments:
-            opened = open_rows(self._vault, segment, self.schema)
+            opened = open_rows(self._vault, segment, self.schema, among)
             if opened.ops is None or opened.at is None or opened.order is None:
                 raise Damaged(f"{segment.ref.name}: changes that don't tell when", hint="run holdfast verify")
             found = Changes(opened.rows, opened.ops, opened.at, opened.order)
@@ -127,6 +139,10 @@ class Opened(NamedTuple):
     tx: pa.Array | None = None
     order: pa.Array | None = None
 
+    def filter(self, mask: pa.Array) -> Opened:
+        """Only what the mask names."""
+        return Opened(self.rows.filter(mask), *(None if each is None else each.filter(mask) for each in self[1:]))
+
 
 def find_in(
     vault: Vault, segment: StoredSegment, schema: Schema, key: bytes, *, until: Until | None = None
@@ -156,11 +172,22 @@ def _in_order(changes: Changes) -> bool:
     return count < 1 or bool(pc.all(pc.or_(rises, pc.and_(goes_on, later))).as_py())
 
 
-def open_rows(vault: Vault, segment: StoredSegment, schema: Schema) -> Opened:
-    """The rows of a segment under this schema, and what it tells beside them."""
+def span_of(ref: SegmentRef, among: pa.Array) -> tuple[int, int]:
+    """Which of these keys (ascending) a segment may hold, by its bounds: from one place up to another."""
+    if not ref.last:
+        return 0, len(among)
+    return cut(among, bytes.fromhex(ref.first)), cut(among, bytes.fromhex(ref.last), side="right")
+
+
+def open_rows(vault: Vault, segment: StoredSegment, schema: Schema, among: pa.Array | None = None) -> Opened:
+    """The rows of a segment under this schema, and what it tells beside them; with keys only what is under these."""
     batch = vault.read_segment(segment).combine_chunks().to_batches()[0]
     names = batch.schema.names
-    beside = [batch.column(name) if name in names else None for name in (OP_COLUMN, AT_COLUMN, TX_COLUMN, ORDER_COLUMN)]
     rows = project(batch.select(segment.schema.names), segment.schema, schema)
     keys = batch.column(KEY_COLUMN) if KEY_COLUMN in names else key_bytes(rows, schema)
-    return Opened(Keyed(keys, rows), *beside)
+    told = [batch.column(name) if name in names else None for name in (OP_COLUMN, AT_COLUMN, TX_COLUMN, ORDER_COLUMN)]
+    opened = Opened(Keyed(keys, rows), *told)
+    if among is None:
+        return opened
+    start, end = span_of(segment.ref, among)
+    return opened.filter(pc.is_in(keys, value_set=among.slice(start, end - start)))

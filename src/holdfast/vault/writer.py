@@ -21,21 +21,20 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from holdfast.core.statements import CONTROL
 from holdfast.errors import Damaged, HoldfastError, Refused, TargetChanged, Unreachable
 from holdfast.vault.chain import AHEAD_MAX, Signed, SignedEvents, read_commit, read_events
 from holdfast.vault.coding import canonical_json, decode, encode, time_text
-from holdfast.vault.format import Commit, EventsObject, Link, Part, SealedPart
+from holdfast.vault.format import Commit, EventsObject, Link, Part, Place, SealedPart
 from holdfast.vault.keys import encrypt, epoch_id
 from holdfast.vault.names import Kind, Name, folder_for, name_for, parse_name, sha256_hex
 from holdfast.vault.receipts import Grade, receipt_event
-from holdfast.vault.signing import SigningKey, claimed, sign_envelope
+from holdfast.vault.signing import Signer, claimed, sign_envelope
 from holdfast.vault.sites import SPOOL, Emit, Site, Sites, get_checked, silent
 from holdfast.vault.upload import Upload, keep
 from holdfast.vault.vault import Vault
 
 __all__ = ["Appended", "Chain", "Draft", "Prepared", "VaultWriter"]
-
-PUBLIC_KINDS = frozenset({"receipt"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ class Appended:
 class VaultWriter:
     """One writer's hand. The caller holds the lock of its stream: two writers of one stream make a fork."""
 
-    def __init__(self, vault: Vault, key: SigningKey, *, emit: Emit = silent) -> None:
+    def __init__(self, vault: Vault, key: Signer, *, emit: Emit = silent) -> None:
         self._vault = vault
         self._key = key
         self._emit = emit
@@ -117,11 +116,13 @@ class VaultWriter:
             raise Refused("this host's key is no writer of the vault", hint="use the writer.key that init made for it")
         before = self._before(draft)
         same_stream = before is not None and before.commit.stream == draft.stream
+        sequence = before.commit.sequence + 1 if before and same_stream else 1
         commit = Commit(
             vault=self._vault.id,
             stream=draft.stream,
             writer=self._key.keyid,
-            sequence=before.commit.sequence + 1 if before and same_stream else 1,
+            sequence=sequence,
+            since=self._since(draft, before, Place(draft.stream, sequence)),
             parent=before.sha256 if before and same_stream else None,
             follows=before.link if before and not same_stream else None,
             clock=time_text(self._clock(before)),
@@ -194,7 +195,7 @@ class VaultWriter:
 
         `after` is the link this host wrote last, if it knows; one that lies at the sites and is newer counts instead.
         """
-        wrong = {str(event["kind"]) for event in public} - PUBLIC_KINDS
+        wrong = {str(event["kind"]) for event in public} - CONTROL
         assert not wrong, f"events that must be sealed: {wrong}"
         chain = chain if isinstance(chain, Chain) else Chain(chain)
         try:
@@ -217,6 +218,21 @@ class VaultWriter:
         link = Link(chain.id, events.sequence, sha256_hex(data))
         name = name_for(Kind.EVENTS, link.sha256, group=chain.id, number=link.sequence, tail=chain.tail)
         return self._at_every_site(link, lambda site: keep(site, name, data), spooled=spooled)
+
+    def _since(self, draft: Draft, before: Signed | None, own: Place) -> Place:
+        """The earliest of the commits that the state of this one needs: whose bases its parts stand on."""
+        if before is not None and (draft.in_tail or not draft.whole):
+            return before.commit.since
+        needed = {part.base for _, part in draft.parts if not part.dropped} - {own}
+        if before is None or not needed:
+            return own
+        found = [entry.signed.place for entry in self._vault.log() if entry.signed.place in needed]
+        if len(found) < len(needed):
+            raise Damaged(
+                "the history lacks a commit that this host's index builds on",
+                hint="holdfast reindex --forget: the next capture begins with new bases",
+            )
+        return found[0]
 
     def _before(self, draft: Draft) -> Signed | None:
         """The commit to go after."""

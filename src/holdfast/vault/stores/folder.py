@@ -3,7 +3,8 @@
 * A name appears by `link` from a file that was written and fsynced whole, so it is absent or whole, never half.
 * Every folder on the way is fsynced too, and so is its parent when it is first used: a name survives a power cut.
 * An fsync that failed is fatal: this store object writes nothing more, for a second fsync may lie.
-* Symlinks are not followed and names that leave the folder are refused. Only temporary files are ever removed.
+* Symlinks are not followed and names that leave the folder are refused.
+* Removed are only temporary files, and what a prune names: segments, and what lies in tails.
 * Unfinished files lie in `tmp/` under names that begin with `.tmp-`; they are never listed.
 """
 
@@ -19,7 +20,8 @@ from pathlib import Path
 
 from holdfast.core.ports import Entry
 from holdfast.errors import Damaged, HoldfastError, Refused, Unreachable
-from holdfast.vault.names import Kind, is_site_name, quarantine_name, sha256_hex
+from holdfast.vault.durable import sync_folder
+from holdfast.vault.names import TAILS, Kind, is_prunable, is_site_name, quarantine_name, sha256_hex
 from holdfast.vault.stores.disk import Disk
 
 __all__ = ["FolderStore"]
@@ -50,11 +52,7 @@ class FolderStore:
             missing = [each for each in (whole, *whole.parents) if not each.exists()]
             for each in reversed(missing):
                 each.mkdir(exist_ok=True)
-                descriptor = os.open(each.parent, os.O_RDONLY | os.O_DIRECTORY)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
+                sync_folder(each.parent)
         return cls(path)
 
     def put(self, name: str, data: bytes) -> bool:
@@ -85,10 +83,12 @@ class FolderStore:
                     raise Damaged(f"{self.path}: the disk can't read {name}", hint="run holdfast heal") from err
                 raise
 
-    def list(self, prefix: str = "") -> Iterator[Entry]:
-        """See `Store.list`. Whatever else lies in the folder is listed under its own name, for verify to name it."""
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[Entry]:
+        """See `Store.list`; only names beyond *after*, whose folders alone are looked into. Whatever else lies in the
+        folder is listed under its own name, for verify to name it.
+        """
         with _translated(self.path), self._root() as root:
-            yield from self._walk(root, "", prefix)
+            yield from (each for each in self._walk(root, "", prefix, after) if each.name > after)
 
     def stat(self, name: str) -> Entry | None:
         """See `Store.stat`. What is no regular file counts as absent."""
@@ -121,6 +121,31 @@ class FolderStore:
             with self._folder(root, f"{_TMP}/{temporary}") as (tmp, _):
                 self._disk.rename(temporary, tmp, last, folder)
             self._fsync(folder)
+
+    def delete(self, name: str) -> None:
+        """See `Deleter.delete`. The folders of a tail go with the last name in it."""
+        if not is_prunable(name):
+            raise Refused(f"{name}: only segments and what lies in tails can be deleted")
+        self._check_writable()
+        with _translated(self.path), self._root() as root:
+            try:
+                with self._folder(root, name) as (folder, last):
+                    self._disk.unlink(last, folder)
+                    self._fsync(folder)
+            except OSError as err:
+                if err.errno not in _NOT_THERE:
+                    raise
+            if name.startswith(TAILS):
+                self._remove_empty(root, name.rpartition("/")[0])
+
+    def _remove_empty(self, root: int, path: str) -> None:
+        """Remove the folders of a tail that hold nothing any more. One that comes back after a crash is no name."""
+        with suppress(OSError):
+            while path.startswith(TAILS):
+                with self._folder(root, path) as (folder, last):
+                    self._disk.remove_folder(last, folder)
+                self._durable.discard(path + "/")
+                path = path.rpartition("/")[0]
 
     def _check_writable(self) -> None:
         if self._broken:
@@ -262,8 +287,9 @@ class FolderStore:
                 hint="check the disk, then start again and run holdfast verify",
             ) from err
 
-    def _walk(self, at: int, base: str, prefix: str) -> Iterator[Entry]:
-        for name, size in _entries(at):
+    def _walk(self, at: int, base: str, prefix: str, after: str) -> Iterator[Entry]:
+        # Of thousands in a folder a listing may want a few.
+        for name, size in _entries(at, prefix[len(base) :].partition("/")[0] if prefix.startswith(base) else ""):
             if (base == _TMP + "/" and name.startswith(_TMP_PREFIX)) or (not base and name == "lost+found"):
                 continue
             path = base + name
@@ -272,11 +298,12 @@ class FolderStore:
                     yield Entry(path if path.isascii() else _printable(path), size)
                 continue
             path += "/"
-            if path.startswith(prefix) or prefix.startswith(path):
-                yield from self._walk_inner(at, name, path, prefix)
+            if (path.startswith(prefix) or prefix.startswith(path)) and path >= after[: len(path)]:
+                yield from self._walk_inner((at, name), path, prefix, after)
 
-    def _walk_inner(self, at: int, name: str, path: str, prefix: str) -> Iterator[Entry]:
+    def _walk_inner(self, place: tuple[int, str], path: str, prefix: str, after: str) -> Iterator[Entry]:
         """What lies in a folder. One that is too deep, or closed to us and none of ours, is listed by itself."""
+        at, name = place
         if path.count("/") > _DEPTH_MAX:
             yield Entry(_printable(path), 0)
             return
@@ -290,7 +317,7 @@ class FolderStore:
             yield Entry(_printable(path), 0)
             return
         try:
-            yield from self._walk(inner, path, prefix)
+            yield from self._walk(inner, path, prefix, after)
         finally:
             os.close(inner)
 
@@ -328,12 +355,16 @@ def _exists(last: str, folder: int) -> bool:
     return True
 
 
-def _entries(at: int) -> list[tuple[str, int | None]]:
-    """The entries of a folder in the order of full names, files with sizes: a folder sorts as its name and `/`."""
+def _entries(at: int, begin: str) -> list[tuple[str, int | None]]:
+    """The entries of a folder whose names begin so, in the order of full names, files with sizes: a folder sorts as
+    its name and `/`.
+    """
     found: list[tuple[str, int | None]] = []
     folders = False
     with os.scandir(at) as entries:
         for entry in entries:
+            if not entry.name.startswith(begin):
+                continue
             if entry.is_dir(follow_symlinks=False):
                 found.append((entry.name, None))
                 folders = True

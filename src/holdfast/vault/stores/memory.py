@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from holdfast.core.ports import Entry
 from holdfast.errors import Refused
-from holdfast.vault.names import is_site_name, quarantine_name, sha256_hex
+from holdfast.vault.names import is_prunable, is_site_name, quarantine_name, sha256_hex
 
 __all__ = ["MemoryStore"]
 
@@ -58,6 +58,13 @@ class MemoryStore:
                 taken = (number for number in range(1, 1_000_000) if quarantine_name(name, number) not in self.objects)
                 self.objects[quarantine_name(name, next(taken))] = damaged
             self.objects[name] = bytes(data)
+
+    def delete(self, name: str) -> None:
+        """See `Deleter.delete`."""
+        if not is_prunable(name):
+            raise Refused(f"{name}: only segments and what lies in tails can be deleted")
+        with self._lock:
+            self.objects.pop(name, None)
 
 
 def _check(name: str) -> None:
