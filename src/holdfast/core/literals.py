@@ -15,37 +15,22 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from holdfast.core.canonical import decode, tagged_value
+from holdfast.core.condition import NUMBER, Literal
 from holdfast.core.records import TYPE_BY_TAG, TYPES
 
 __all__ = ["NUMBER", "RANGES", "Literal", "parse_mixed", "parse_typed", "quoted", "render", "unquoted"]
 
-NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _WORD = re.compile(r"[^\s'\",=<>!:]+")
 RANGES = {"int": (-(1 << 63), (1 << 63) - 1), "uint": (0, (1 << 64) - 1)}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = date(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Literal:
-    """A value as written, quotes taken off."""
-
-    text: str
-    is_quoted: bool = False
-
-    @property
-    def number(self) -> Decimal | None:
-        """The number it reads as, if any."""
-        return Decimal(self.text) if NUMBER.fullmatch(self.text) else None
 
 
 def parse_typed(type_name: str, literal: Literal) -> bytes:

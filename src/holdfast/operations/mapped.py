@@ -2,26 +2,33 @@
 
 Records go forward through the mapping into an empty place; then that place is read back through it, under the source's
 schema, and its fingerprints are held against those that the commit signed.
+
+A value that its column's form can't take ends the attempt before anything appears; then all records are read once, the
+mapping is revised by each value that does not fit, told again, and carried out anew. Where there is no other form, the
+value is refused by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 
+from holdfast.core.dialect import Definitions, LeftOut
 from holdfast.core.events import Progress
-from holdfast.core.mapping import CollectionMap, Definitions, LeftOut, NamedMapping, make_mapping
+from holdfast.core.mapping import NamedMapping, make_mapping
 from holdfast.core.ports import Created, Reader, View
 from holdfast.core.projection import project
 from holdfast.core.records import is_definition
+from holdfast.core.ways import CollectionMap, Unfit
 from holdfast.errors import Refused, Unsupported
 from holdfast.operations.proof import Proof, Signed, prove
 from holdfast.operations.scratch import SealedScratch
 from holdfast.operations.streams import prefetched
 from holdfast.operations.target import Target
 
-__all__ = ["is_foreign", "mapping_of", "move", "refuse_live"]
+__all__ = ["Moved", "Mover", "is_foreign", "mapping_of", "refuse_live"]
 
 Emit = Callable[[Progress], None]
 _SCHEMA = "schema"
@@ -45,7 +52,9 @@ def refuse_live(views: Mapping[str, View], target: Target) -> None:
 def mapping_of(views: Mapping[str, View], names: Sequence[str], target: Target) -> NamedMapping:
     """The mapping of a state's collections, all or those named, into the target. Reads definitions only."""
     if target.foreign is None:
-        raise Unsupported(f"{target.name} can't take records of another engine", hint="restore into SQLite")
+        raise Unsupported(
+            f"{target.name} can't take records of another engine", hint="restore into SQLite or PostgreSQL"
+        )
     chosen = list(names) or [name for name in views if not is_definition(name)]
     records = [views[name] for name in chosen if not is_definition(name)]
     # Of one state all definitions are of one engine: a vault holds one source.
@@ -56,14 +65,66 @@ def mapping_of(views: Mapping[str, View], names: Sequence[str], target: Target) 
     return make_mapping(records, told, target.foreign.writer.dialect)
 
 
-def move(
-    records: Mapping[str, Signed], mapping: NamedMapping, target: Target, scratch: SealedScratch, emit: Emit
-) -> tuple[Created, list[Proof]]:
-    """Build the target of these records, complete or not at all, then prove it. Refused if something is there."""
-    assert target.foreign is not None, "no mapping without a target that takes one"
-    ways = [(mapping.of(name), view) for name, view in records.items()]
-    created = target.foreign.writer.create_mapped(mapping, [_Forward(view, way, emit) for way, view in ways])
-    return created, _proofs(ways, target.reader, scratch, emit)
+@dataclass(frozen=True, slots=True, eq=False)
+class Moved:
+    """A finished move: the mapping that held for every record, what was built, and the proof of each collection."""
+
+    mapping: NamedMapping
+    created: Created
+    proofs: tuple[Proof, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mover:
+    """Moves records into a target of another engine. `tell` hears of each mapping that records have revised."""
+
+    target: Target
+    scratch: SealedScratch
+    emit: Emit
+    tell: Callable[[NamedMapping], None]
+
+    def move(self, records: Mapping[str, Signed], mapping: NamedMapping) -> Moved:
+        """Build the target of these records, complete or not at all, then prove it.
+
+        Raises Refused if something is there, or for a value that the target has no form for.
+        """
+        assert self.target.foreign is not None, "no mapping without a target that takes one"
+        # Each turn takes columns one of finitely many steps down: they have few other forms.
+        while True:
+            ways = [(mapping.of(name), view) for name, view in records.items()]
+            views = [_Forward(view, way, self.emit) for way, view in ways]
+            try:
+                created = self.target.foreign.writer.create_mapped(mapping, views)
+            except Unfit as error:
+                mapping = self._settled(records, self._revised(mapping, error))
+                continue
+            return Moved(mapping, created, tuple(_proofs(ways, self.target.reader, self.scratch, self.emit)))
+
+    def _settled(self, records: Mapping[str, Signed], mapping: NamedMapping) -> NamedMapping:
+        """The mapping that fits every record, found by reading all of them: not each misfit shall cost an attempt."""
+        for name, view in records.items():
+            for batch in prefetched(view.batches()):
+                mapping = self._fitting(batch, name, mapping)
+        return mapping
+
+    def _fitting(self, batch: pa.RecordBatch, name: str, mapping: NamedMapping) -> NamedMapping:
+        while True:
+            try:
+                mapping.of(name).forward(batch)
+            except Unfit as error:
+                mapping = self._revised(mapping, error)
+                continue
+            return mapping
+
+    def _revised(self, mapping: NamedMapping, error: Unfit) -> NamedMapping:
+        revised = mapping.revised(error)
+        if revised is None:
+            raise Refused(
+                f"{error}; nothing was written",
+                hint="name the other collections, or mend the value in the source and capture again",
+            ) from error
+        self.tell(revised)
+        return revised
 
 
 class _Forward:
@@ -123,7 +184,7 @@ def _proofs(
     with reader.snapshot() as snapshot:
         for number, (way, view) in enumerate(ways, 1):
             emit(Progress("prove", number, len(ways), "collections"))
-            there = snapshot.read(snapshot.collection(way.table)) if way.table in snapshot.names else None
+            there = snapshot.read(snapshot.collection(way.called)) if way.called in snapshot.names else None
             found.append(prove(_Comparable(view, way), _Back(there, way) if there else None, scratch))
     return found
 

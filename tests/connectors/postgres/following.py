@@ -10,9 +10,10 @@ import psycopg
 
 from holdfast.connectors.postgres.connection import connect
 from holdfast.connectors.postgres.pgoutput import DELETED, REPLACED, Block, Changes, Relation, Truncate
+from holdfast.connectors.postgres.position import Position
 from holdfast.connectors.postgres.publication import candidates, publication_names, publish
 from holdfast.connectors.postgres.replication import stream
-from holdfast.connectors.postgres.slot import Position, create_slot
+from holdfast.connectors.postgres.slot import create_slot
 from tests.postgres_server import Database
 
 SLOT = "holdfast"

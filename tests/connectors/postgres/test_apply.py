@@ -10,12 +10,12 @@ import pytest
 from holdfast.connectors.postgres.writer import PostgresWriter
 from holdfast.core.plan import Plan
 from holdfast.errors import Refused, TargetChanged, Unreachable
+from tests.connectors.plan_contract import PlanContract, Records, Target, shop
 from tests.connectors.postgres.edges import EDGES
 from tests.connectors.postgres.restoring import held, plan_between, records
 from tests.connectors.postgres.rich import RECORDS, definitions
-from tests.postgres_server import Database, eventually
-
-Records = dict[str, tuple[tuple[str, ...], list[bytes]]]
+from tests.postgres_server import Database
+from tests.waiting import eventually
 
 
 def harmed(target: Database, *losses: str) -> tuple[Plan, Records]:
@@ -25,19 +25,22 @@ def harmed(target: Database, *losses: str) -> tuple[Plan, Records]:
     return plan_between(wanted, target), before
 
 
-def shop(target: Database, count: int = 10) -> None:
-    """A small shop."""
-    target.run(
-        "CREATE TABLE customer (id int PRIMARY KEY, name text UNIQUE)",
-        "CREATE TABLE orders (number text PRIMARY KEY, customer int NOT NULL REFERENCES customer, total numeric)",
-        f"INSERT INTO customer SELECT n, 'name ' || n FROM generate_series(0, {count - 1}) n",
-        f"INSERT INTO orders SELECT 'A' || n, n, n * 10 FROM generate_series(0, {count - 1}) n",
-    )
-
-
 def business(found: Records) -> Records:
     """Without definitions."""
     return {name: each for name, each in found.items() if not name.startswith("postgres:")}
+
+
+class TestPlan(PlanContract):
+    @pytest.fixture
+    def target(self, postgres: Database) -> Target:
+        return Target(
+            postgres,
+            PostgresWriter(postgres.url),
+            held,
+            plan_between,
+            "SET session_replication_role = replica",
+            "customer_name_key",
+        )
 
 
 def test_a_plan_puts_everything_back_and_a_second_time_writes_nothing(postgres: Database) -> None:
@@ -76,64 +79,6 @@ def test_values_of_every_type_are_put_back_exactly(postgres: Database) -> None:
     plan, wanted = harmed(postgres, *losses)
     PostgresWriter(postgres.url).apply(plan)
     assert {name for name, each in records(postgres).items() if each != wanted[name]} == set()
-
-
-def test_a_record_changed_since_the_plan_stops_all_of_it(postgres: Database) -> None:
-    """The plan names collection and key, and nothing at all is written, not even steps before that one."""
-    shop(postgres)
-    plan, _ = harmed(
-        postgres,
-        "SET session_replication_role = replica; DELETE FROM customer WHERE id < 5",
-        "UPDATE orders SET total = 0 WHERE number = 'A9'",
-    )
-    postgres.run("UPDATE orders SET total = 99.9 WHERE number = 'A9'")
-    before = records(postgres)
-    with pytest.raises(TargetChanged, match="orders: the record number='A9' is not what the plan expects"):
-        PostgresWriter(postgres.url).apply(plan)
-    assert records(postgres) == before
-
-
-def test_a_record_that_came_since_the_plan_stops_all_of_it(postgres: Database) -> None:
-    """A key that was free when the plan was made and is taken now is nobody's to overwrite."""
-    shop(postgres)
-    plan, _ = harmed(postgres, "DELETE FROM orders WHERE customer IN (1, 2)")
-    postgres.run("INSERT INTO orders VALUES ('A2', 2, 1)")
-    with pytest.raises(TargetChanged, match="orders: the record number='A2'"):
-        PostgresWriter(postgres.url).apply(plan)
-    assert postgres.value("SELECT count(*) FROM orders") == 9
-
-
-def test_steps_done_already_are_counted_and_the_rest_is_done(postgres: Database) -> None:
-    """A plan that was half overtaken by someone who did the same is carried out, not refused."""
-    shop(postgres)
-    plan, before = harmed(postgres, "DELETE FROM orders WHERE customer < 4")
-    postgres.run("INSERT INTO orders VALUES ('A2', 2, 20)")
-    applied = PostgresWriter(postgres.url).apply(plan)
-    assert (applied.written, applied.already) == (3, 1)
-    assert records(postgres) == before
-
-
-def test_values_that_must_be_unique_may_change_places(postgres: Database) -> None:
-    """Two records that swap a unique value collide row by row, and yet are put right."""
-    shop(postgres)
-    plan, before = harmed(
-        postgres,
-        "UPDATE customer SET name = 'x' WHERE id = 1",
-        "UPDATE customer SET name = 'name 1' WHERE id = 2",
-        "UPDATE customer SET name = 'name 2' WHERE id = 1",
-    )
-    assert PostgresWriter(postgres.url).apply(plan).written == 2
-    assert records(postgres) == before
-
-
-def test_a_unique_value_taken_since_stops_all_of_it(postgres: Database) -> None:
-    """A new record under another key may hold what the plan needs: then the plan is told to be out of date."""
-    shop(postgres)
-    plan, _ = harmed(postgres, "DELETE FROM orders WHERE customer = 1", "DELETE FROM customer WHERE id = 1")
-    postgres.run("INSERT INTO customer VALUES (77, 'name 1')")
-    with pytest.raises(TargetChanged, match="customer_name_key"):
-        PostgresWriter(postgres.url).apply(plan)
-    assert postgres.value("SELECT count(*) FROM orders") == 9
 
 
 def test_keys_that_the_index_takes_for_equal_are_different_records(postgres: Database) -> None:
@@ -175,26 +120,6 @@ def test_triggers_and_rules_stay_silent_and_are_as_before(postgres: Database, st
     assert postgres.rows(question) == states
 
 
-def test_references_in_a_cycle_are_restored_and_none_may_lead_nowhere(postgres: Database) -> None:
-    """Records that refer to one another come back in one transaction; half of them would be refused."""
-    postgres.run(
-        "CREATE TABLE a (id int PRIMARY KEY, b int NOT NULL)",
-        "CREATE TABLE b (id int PRIMARY KEY, a int NOT NULL REFERENCES a, me int REFERENCES b)",
-        "ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b",
-        "SET session_replication_role = replica; INSERT INTO a VALUES (1, 1), (2, 404); INSERT INTO b VALUES (1, 1, 1)",
-    )
-    wanted, before = held(postgres), records(postgres)
-    postgres.run("SET session_replication_role = replica; DELETE FROM a WHERE id = 1; DELETE FROM b")
-    half = plan_between(wanted, postgres, only=lambda name: name == "a")
-    with pytest.raises(
-        Refused, match=r"1 references would lead to no record: a \(b\) = \(1\) → b; nothing was written"
-    ):
-        PostgresWriter(postgres.url).apply(half)
-    assert postgres.rows("SELECT id FROM a") == [(2,)]
-    PostgresWriter(postgres.url).apply(plan_between(wanted, postgres))
-    assert records(postgres) == before
-
-
 def test_a_record_still_referred_to_may_not_go(postgres: Database) -> None:
     """Deleting what came since is refused where a record that stays refers to it, whatever the foreign key cascades."""
     postgres.run(
@@ -217,18 +142,6 @@ def test_a_record_still_referred_to_may_not_go(postgres: Database) -> None:
     assert postgres.rows("SELECT * FROM c") == [(1, 2)]
 
 
-def test_a_reference_that_led_nowhere_before_is_no_reason_to_refuse(postgres: Database) -> None:
-    """The plan changes another column of a record that dangled already: that is not the plan's doing."""
-    postgres.run(
-        "CREATE TABLE p (id int PRIMARY KEY)",
-        "CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p, v text)",
-        "SET session_replication_role = replica; INSERT INTO c VALUES (1, 404, 'x')",
-    )
-    plan, before = harmed(postgres, "UPDATE c SET v = 'y'")
-    PostgresWriter(postgres.url).apply(plan)
-    assert records(postgres) == before
-
-
 @pytest.mark.parametrize("partitioned", ["", "PARTITION BY LIST (a)"])
 def test_records_without_a_key_are_counted_not_confused(postgres: Database, partitioned: str) -> None:
     """Of several equal records exactly the missing ones come back and exactly the surplus ones go."""
@@ -245,16 +158,6 @@ def test_records_without_a_key_are_counted_not_confused(postgres: Database, part
     assert PostgresWriter(postgres.url).apply(plan).written == 6
     assert records(postgres) == before
     assert PostgresWriter(postgres.url).apply(plan).already == 6
-
-
-def test_equal_records_that_came_since_the_plan_stop_it(postgres: Database) -> None:
-    """One more of those that the plan takes away: then it is not what the plan was made against."""
-    postgres.run("CREATE TABLE t (a int)", "INSERT INTO t VALUES (1)")
-    plan, _ = harmed(postgres, "INSERT INTO t VALUES (2)")
-    postgres.run("INSERT INTO t VALUES (2)")
-    with pytest.raises(TargetChanged, match="t: 1 of its equal records are more than when the plan was made"):
-        PostgresWriter(postgres.url).apply(plan)
-    assert postgres.value("SELECT count(*) FROM t") == 3
 
 
 def test_identity_columns_keep_their_numbers_and_counters_only_go_forward(postgres: Database) -> None:
@@ -340,21 +243,6 @@ def test_a_session_cut_off_leaves_nothing_and_may_try_again(postgres: Database) 
     assert postgres.value("SELECT name FROM customer WHERE id = 1") == "x"
     assert PostgresWriter(postgres.url).apply(plan).written == 2
     assert records(postgres) == before
-
-
-def test_columns_that_came_or_went_since_stop_the_plan(postgres: Database) -> None:
-    """A column the plan does not know might hold what nobody planned; one that is gone can't be put back."""
-    shop(postgres)
-    plan, _ = harmed(postgres, "DELETE FROM orders WHERE number = 'A9'")
-    postgres.run("ALTER TABLE orders ADD COLUMN extra int")
-    with pytest.raises(TargetChanged, match="columns the plan does not know: extra"):
-        PostgresWriter(postgres.url).apply(plan)
-    postgres.run("ALTER TABLE orders DROP COLUMN extra, DROP COLUMN total")
-    with pytest.raises(Refused, match="no longer has the columns total"):
-        PostgresWriter(postgres.url).apply(plan)
-    postgres.run("DROP TABLE orders")
-    with pytest.raises(TargetChanged, match="there is no such table"):
-        PostgresWriter(postgres.url).apply(plan)
 
 
 def test_many_records_are_put_back_in_batches(postgres: Database) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from holdfast.connectors.postgres.carried import definitions_of
 from holdfast.connectors.postgres.reader import PostgresReader
-from holdfast.core.mapping import Index
+from holdfast.core.dialect import Index
 from tests.postgres_server import Database
 
 

@@ -18,7 +18,8 @@ from holdfast.connectors.postgres.slot import create_slot, drop_slot, inspect_sl
 from holdfast.core.feed import Obstacle
 from holdfast.errors import Refused, Unreachable
 from tests.connectors.postgres.following import SLOT, images
-from tests.postgres_server import Database, Server, eventually
+from tests.postgres_server import Database, Server
+from tests.waiting import eventually
 
 
 def obstacles(url: str, kind: Kind) -> list[Obstacle]:

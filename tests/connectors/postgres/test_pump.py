@@ -8,7 +8,6 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 
 import psycopg
 import pyarrow as pa
@@ -18,14 +17,16 @@ from holdfast.connectors.postgres.connection import connect
 from holdfast.connectors.postgres.copying import BLOCK_BYTES, copied, copy_sql
 from holdfast.connectors.postgres.pump import NoPump, pumped
 from holdfast.connectors.postgres.reader import PostgresReader
-from tests.postgres_server import Database, eventually
+from tests.postgres_server import Database
+from tests.processes import children
+from tests.waiting import eventually
 
 _LINES = (
     "CREATE TABLE t AS SELECT n, repeat(chr(10) || chr(92) || chr(9) || n, n % 500) AS v"
     " FROM generate_series(1, 30000) n"
 )
 _WIDE = "CREATE TABLE t AS SELECT repeat('x', 1000) AS v FROM generate_series(1, 60000)"
-_SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdfast'"
+_SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdfast' AND datname = current_database()"
 
 
 def test_the_pump_gives_what_the_driver_gives(postgres: Database) -> None:
@@ -131,12 +132,5 @@ def test_a_large_table_is_read_though_somebody_waits_to_truncate_it(postgres: Da
         truncated.result()
 
 
-def _children() -> list[tuple[int, str]]:
-    """Number and name of each process that this one started and that has not ended."""
-    stats = [(path.name, (path / "stat").read_text()) for path in Path("/proc").glob("[0-9]*") if path.exists()]
-    own = [(number, stat) for number, stat in stats if int(stat.rpartition(")")[2].split()[1]) == os.getpid()]
-    return [(int(number), stat.partition("(")[2].rpartition(")")[0]) for number, stat in own]
-
-
 def _pumps() -> list[int]:
-    return [number for number, name in _children() if name == "psql"]
+    return [number for number, name in children() if name == "psql"]

@@ -26,7 +26,8 @@ from holdfast.core.ports import Misread
 from holdfast.core.records import MIXED, TYPES, Column, Schema
 from holdfast.errors import Refused, Unreachable, Unsupported, Usage
 from tests.connectors.postgres.edges import EDGES
-from tests.postgres_server import Database, eventually
+from tests.postgres_server import Database
+from tests.waiting import eventually
 
 
 def rows(snapshot: PostgresSnapshot, name: str) -> pa.Table:
@@ -282,8 +283,9 @@ def test_settings_of_roles_and_databases_change_no_value(postgres: Database) -> 
         wanted = rows(snapshot, "t")
     for setting in (
         "DateStyle = 'German'", "TimeZone = 'Asia/Tokyo'", "IntervalStyle = 'iso_8601'", "extra_float_digits = -15",
-        "bytea_output = 'escape'", "search_path = 'public'", "client_encoding = 'LATIN1'", "statement_timeout = '1ms'",
+        "bytea_output = 'escape'", "search_path = 'public'", "client_encoding = 'LATIN1'",
         "default_transaction_isolation = 'serializable'", "quote_all_identifiers = on",
+        "statement_timeout = '1ms'",  # last, for it holds for what is set after it
     ):  # fmt: skip
         postgres.run(f"ALTER DATABASE {quoted(postgres.name)} SET {setting}")
     with PostgresReader(postgres.url).snapshot() as snapshot:
@@ -503,7 +505,8 @@ def test_who_stops_in_the_middle_leaves_nothing_behind(postgres: Database) -> No
             assert next(batches).num_rows
             batches.close()  # type: ignore[attr-defined]
         assert sum(batch.num_rows for batch in view.batches()) == 50_000
-    assert postgres.value("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdfast'") == 0
+    ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdfast' AND datname = current_database()"
+    eventually(lambda: postgres.value(ours) == 0, "the sessions end")
 
 
 def test_a_server_that_goes_away_is_told_as_such(postgres: Database) -> None:

@@ -10,11 +10,11 @@ import psycopg
 import pytest
 
 from holdfast.connectors.postgres.connection import connect
+from holdfast.connectors.postgres.position import Position, lsn_number, lsn_text
 from holdfast.connectors.postgres.publication import candidates, publication_names, publication_statements, publish
 from holdfast.connectors.postgres.replication import stream
 from holdfast.connectors.postgres.slot import (
     Finding,
-    Position,
     Slot,
     Trouble,
     create_slot,
@@ -22,12 +22,11 @@ from holdfast.connectors.postgres.slot import (
     examine,
     identify,
     inspect_slot,
-    lsn_number,
-    lsn_text,
 )
-from holdfast.errors import Refused, Unreachable, Usage
+from holdfast.errors import HoldfastError, Refused, Unreachable, Usage
 from tests.connectors.postgres.following import SLOT, Follower, images
-from tests.postgres_server import Database, Server, eventually
+from tests.postgres_server import Database, Server
+from tests.waiting import eventually
 
 
 def found(database: Database, kept: Position) -> Finding | None:
@@ -130,7 +129,16 @@ def test_a_slot_that_is_in_order_is_found_so(postgres: Database) -> None:
     assert found(postgres, follower.kept) is None
     follower.read()
     assert found(postgres, follower.kept) is None
+    postgres.run("CREATE TABLE later (id int)")
     assert found(postgres, replace(follower.kept, lsn=follower.kept.lsn + 100)) is None
+
+
+def test_a_server_whose_log_ends_before_where_reading_ended_is_found(postgres: Database) -> None:
+    """An older copy of its data has the same name, system and timeline, and may have the slot."""
+    follower = Follower(postgres)
+    finding = found(postgres, replace(follower.kept, lsn=follower.kept.lsn + (1 << 40)))
+    assert finding is not None
+    assert finding.trouble is Trouble.BEHIND
 
 
 def test_a_slot_made_anew_is_found_though_the_server_would_not_say(postgres: Database) -> None:
@@ -296,3 +304,28 @@ def test_a_role_that_owns_no_table_is_refused_what_only_owners_may(postgres: Dat
     with connect(url) as connection, pytest.raises(Refused, match="permission denied"):
         publish(connection, SLOT, candidates(connection))
     assert postgres.rows("SELECT pubname FROM pg_publication") == []
+
+
+def test_a_publication_that_somebody_else_makes_just_then_is_tried_again(postgres: Database) -> None:
+    """A dump that is put back brings publications along: whoever comes second waits, and may try again."""
+    postgres.run("CREATE TABLE t (id int PRIMARY KEY)")
+    failed: list[HoldfastError] = []
+
+    def make() -> None:
+        with connect(postgres.url) as connection:
+            try:
+                publish(connection, "holdfast", candidates(connection))
+            except HoldfastError as error:
+                failed.append(error)
+
+    with psycopg.connect(postgres.url) as other:
+        other.execute("CREATE PUBLICATION holdfast")
+        maker = threading.Thread(target=make)
+        maker.start()
+        waiting = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{postgres.name}' AND wait_event_type = 'Lock'"
+        eventually(lambda: postgres.rows(waiting), "it waits for the other")
+    maker.join(60)
+    assert [type(each) for each in failed] == [Unreachable]
+    make()
+    assert len(failed) == 1
+    assert postgres.value("SELECT count(*) FROM pg_publication_tables WHERE pubname = 'holdfast'") == 1

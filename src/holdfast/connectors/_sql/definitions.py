@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,9 @@ from holdfast.core.plan import Op, Steps
 from holdfast.core.records import Collection, Schema
 from holdfast.errors import Refused, Unsupported
 
-__all__ = ["DefinitionsView", "definition_batch", "definitions_due"]
+__all__ = ["DefinitionsView", "definition_batch", "definitions_due", "definitions_missing", "left_out"]
+
+_TOLD = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,40 @@ def definitions_due(
             elif state == expected:
                 due.append((each.op, row))
             else:
-                told = " ".join(str(part) for part in key if part not in ("", 0))
-                raise changed(name, f"the definition of {told} is not what the plan expects")
+                raise changed(name, f"the definition of {_told(key)} is not what the plan expects")
     return due, already
+
+
+def definitions_missing(
+    steps: Sequence[Steps], name: str, schema: Schema, held: Callable[[], pa.RecordBatch], new_place: str
+) -> tuple[list[Mapping[str, Any]], int]:
+    """As `definitions_due` where none that is there is altered or dropped: Refused for a step that would. What is
+    `held` is read only if any step is on this collection.
+    """
+    if not any(each.collection == name for each in steps):
+        return [], 0
+    due, already = definitions_due(steps, name, schema, held())
+    for op, row in due:
+        if op is not Op.INSERT:
+            told = _told(row[column] for column in schema.key)
+            raise Refused(
+                f"{name}: the definition of {told} can't be changed in place; nothing was written",
+                hint=f"restore to a new place: holdfast restore --to {new_place}",
+            )
+    return [row for _, row in due], already
+
+
+def left_out(found: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """What was left out, by cause, in words."""
+    told = []
+    for cause, names in found.items():
+        more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
+        told.append(f"{cause}: left out {', '.join(names[:_TOLD])}{more}")
+    return tuple(told)
+
+
+def _told(key: Iterable[object]) -> str:
+    return " ".join(str(part) for part in key if part not in ("", 0))
 
 
 def _plain(rows: pa.RecordBatch) -> list[Mapping[str, Any]]:

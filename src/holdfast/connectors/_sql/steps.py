@@ -15,12 +15,12 @@ from typing import Protocol
 import pyarrow as pa
 
 from holdfast.core.canonical import decode, slices
-from holdfast.core.plan import Op, Steps
+from holdfast.core.plan import Op, Plan, Steps
 from holdfast.core.ports import Applied
 from holdfast.core.records import MIXED, Collection, Schema
 from holdfast.errors import Refused, TargetChanged
 
-__all__ = ["KeyedTable", "MultisetTable", "Pass", "TableSteps", "Tables", "changed"]
+__all__ = ["KeyedTable", "MultisetTable", "Pass", "TableSteps", "Tables", "changed", "parted", "refuse_danglers"]
 
 
 class KeyedTable(Protocol):
@@ -48,8 +48,8 @@ class MultisetTable(Protocol):
     def insert(self, keys: pa.Array, rows: pa.RecordBatch) -> Sequence[bytes]:
         """Write new rows; returns the digests that they have in the table, in any order."""
 
-    def delete(self, keys: pa.Array) -> None:
-        """Delete rows that `find` has found."""
+    def delete(self, keys: pa.Array, rows: pa.RecordBatch) -> None:
+        """Delete rows that `find` has found; `rows` are their records."""
 
     def surplus(self) -> str | None:
         """In words why the table is not what the plan wants, though each step was done; None if it is."""
@@ -85,7 +85,7 @@ class Pass(Enum):
 
 
 class TableSteps:
-    """Carries out steps on tables; counts what was written and what was done already."""
+    """Carries out the steps of a plan on the tables of these collections, and counts them."""
 
     def __init__(self, tables: Tables, collections: Mapping[str, Collection]) -> None:
         self._tables = tables
@@ -95,13 +95,20 @@ class TableSteps:
         self._written = 0
         self._already = 0
 
-    @property
-    def applied(self) -> Applied:
-        """The count so far."""
+    def carry_out(self, plan: Plan, passes: Iterable[Pass]) -> Applied:
+        """Do the steps, in passes. Raises TargetChanged, naming collection and key, also if in the end a table without
+        a key is not what the plan wants.
+        """
+        for stage in passes:
+            for steps in plan.steps():
+                if steps.collection in self._collections:
+                    self._carry_out(steps, stage)
+        for name, table in self._multisets.items():
+            if surplus := table.surplus():
+                raise changed(name, surplus)
         return Applied(self._written, self._already)
 
-    def carry_out(self, steps: Steps, stage: Pass) -> None:
-        """Do those of the steps that belong to this pass. Raises TargetChanged, naming collection and key."""
+    def _carry_out(self, steps: Steps, stage: Pass) -> None:
         if (stage is Pass.REMOVE and steps.op is Op.INSERT) or (stage is Pass.WRITE and steps.op is Op.DELETE):
             return
         schema = self._collections[steps.collection].schema
@@ -109,13 +116,6 @@ class TableSteps:
             self._carry_out_keyed(steps, stage, schema)
         else:
             self._carry_out_multiset(steps, schema)
-
-    def finish(self) -> None:
-        """Raise TargetChanged if a table without a key is not what the plan wants."""
-        for name, table in self._multisets.items():
-            surplus = table.surplus()
-            if surplus:
-                raise changed(name, surplus)
 
     def _carry_out_keyed(self, steps: Steps, stage: Pass, schema: Schema) -> None:
         table = self._keyed_table(steps.collection, schema)
@@ -151,10 +151,11 @@ class TableSteps:
             return
         chosen = pa.array(due, pa.int64())
         keys = steps.keys.take(chosen)
+        rows = steps.rows.take(chosen)
         if steps.op is Op.DELETE:
-            table.delete(keys)
+            table.delete(keys, rows)
             return
-        digests = table.insert(keys, steps.rows.take(chosen))
+        digests = table.insert(keys, rows)
         if sorted(digests) != sorted(key[:32] for key in slices(keys)):
             raise self._altered(steps.collection, "a record")
 
@@ -181,7 +182,8 @@ class TableSteps:
         if gone:
             raise Refused(
                 f"{name}: it no longer has the columns {', '.join(gone)}; nothing was written",
-                hint=f"restore to a new place: holdfast restore --to {self._tables.new_place}",
+                hint="add them again, and run it again; or, without what came since, restore to a new place: "
+                f"holdfast restore --to {self._tables.new_place}",
             )
 
     def _check_written(self, steps: Steps, todo: Sequence[int], schema: Schema, now: Mapping[bytes, bytes]) -> None:
@@ -195,6 +197,31 @@ class TableSteps:
         return Refused(
             f"{collection}: {record} reads differently than it was written; nothing was changed",
             hint=f"the table alters values by its {self._tables.alterers} now: restore to a new place",
+        )
+
+
+def parted(plan: Plan, reserved: str) -> tuple[dict[str, Collection], list[Steps]]:
+    """The collections of records that a plan changes, and its steps on the database's own definitions, which are few:
+    those whose names begin with `reserved`.
+    """
+    busy = {
+        each.collection.name: each.collection for each in plan.collections if each.inserts + each.updates + each.deletes
+    }
+    records = {name: collection for name, collection in busy.items() if not name.startswith(reserved)}
+    # To look for them is to read the steps on records too.
+    few = [each for each in plan.steps() if each.collection not in records] if len(records) < len(busy) else []
+    return records, few
+
+
+def refuse_danglers(found: Sequence[tuple[str, int, str, str]]) -> None:
+    """Raise Refused for references that lead nowhere: by foreign key its table, how many, one of them, and where to."""
+    if found:
+        told = [f"{child} {value} → {parent}" for child, _, value, parent in found[:5]]
+        more = f" and {len(found) - 5} more foreign keys" if len(found) > 5 else ""
+        raise Refused(
+            f"{sum(each[1] for each in found)} references would lead to no record: {', '.join(told)}{more}; "
+            "nothing was written",
+            hint="restore the collections they lead to in the same plan",
         )
 
 

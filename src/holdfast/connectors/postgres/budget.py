@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from holdfast.connectors.postgres.connection import Connection, translated
-from holdfast.connectors.postgres.slot import inspect_slot, lsn_number
+from holdfast.connectors.postgres.position import lsn_number
+from holdfast.connectors.postgres.slot import inspect_slot
 from holdfast.core.feed import Kept
 
 __all__ = ["kept_for"]

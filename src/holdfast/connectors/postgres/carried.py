@@ -17,7 +17,7 @@ from typing import Any
 
 from holdfast.connectors.postgres.naming import collection_name
 from holdfast.connectors.postgres.script import IDENTIFIER, pieces_at, unquoted
-from holdfast.core.mapping import Definitions, Index, LeftOut
+from holdfast.core.dialect import Definitions, Index, LeftOut
 
 __all__ = ["definitions_of"]
 
@@ -27,7 +27,6 @@ _LIST = r"\(([^()]*)\)"
 _TABLE = re.compile(rf"CREATE (?:UNLOGGED )?TABLE {_NAME} ")
 _INDEX = re.compile(rf"CREATE (UNIQUE )?INDEX ({IDENTIFIER}) ON (?:ONLY )?{_NAME} USING btree {_LIST};", re.DOTALL)
 _KEY = re.compile(rf"ALTER TABLE ONLY {_NAME}\s+ADD CONSTRAINT ({IDENTIFIER}) (PRIMARY KEY|UNIQUE) {_LIST};")
-_CONSTRAINT = re.compile(rf"ALTER TABLE (?:ONLY )?{_NAME}\s")
 _PLAIN_COLUMN = re.compile(rf"({IDENTIFIER})(?: DESC)?(?: NULLS (?:FIRST|LAST))?")
 _ACTION = re.compile(r"\b(ON (?:DELETE|UPDATE)\b|DEFERRABLE|NOT VALID|MATCH FULL)")
 _COLUMN = re.compile(rf"\s*({IDENTIFIER})\s")

@@ -62,7 +62,7 @@ class Table:
 
     `identity_columns` are those by which the log names an old row: none, if it names no old rows. `storage` names the
     files that hold its rows, those of partitions too: TRUNCATE and rewrites change it. `refusal` says why this user
-    can't read it whole, if so.
+    can't read it whole, if so; `denied` whether for want of a right to its schema, its table or its rows.
     """
 
     oid: int
@@ -79,6 +79,7 @@ class Table:
     has_toastable: bool
     storage: tuple[int, ...]
     refusal: str
+    denied: str
 
     @property
     def stored(self) -> tuple[TableColumn, ...]:
@@ -89,6 +90,19 @@ class Table:
     def is_readable(self) -> bool:
         """Whether this user may read all of its rows."""
         return not self.refusal
+
+    @property
+    def untold(self) -> str:
+        """Why not every change of its records is in the log under the record's key, if so."""
+        if not self.is_readable:
+            return self.refusal
+        if not self.is_logged:
+            return "it is unlogged: its changes are in no log"
+        if not self.key:
+            return "it has no key: equal records can't be told apart"
+        if not {*self.key} <= {*self.identity_columns}:
+            return "the log does not name its key: see holdfast check for its replica identity"
+        return ""
 
     @property
     def sql_name(self) -> str:
@@ -162,6 +176,7 @@ def _load(connection: Connection) -> Catalog:
             has_toastable=any(row[-1] for row in columns[oid]),
             storage=tuple(sorted(file for (file,) in storage[oid])),
             refusal=_refusal(denied, (schema, name, server.user), found),
+            denied=denied or "",
         )
     keys = _by_table(connection.execute(REFERENCES).fetchall())
     complete = [replace(table, references=_references(keys[oid], tables, table)) for oid, table in tables.items()]

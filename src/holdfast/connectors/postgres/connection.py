@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -15,7 +16,16 @@ from typing import Any, TypeAlias
 import psycopg
 from psycopg import conninfo, errors
 
-from holdfast.errors import Damaged, HoldfastError, Refused, TargetChanged, Unreachable, Unsupported, Usage
+from holdfast.errors import (
+    Absent,
+    Corrupt,
+    HoldfastError,
+    Refused,
+    TargetChanged,
+    Unreachable,
+    Unsupported,
+    Usage,
+)
 
 __all__ = [
     "Connection",
@@ -64,7 +74,8 @@ class ValueTaken(TargetChanged):
 def connect(url: str, *, replication: bool = False) -> Connection:
     """Open a connection in autocommit mode, for SQL or for the replication protocol of the same database.
 
-    Raises Usage (the URL can't be read), Unreachable (no answer, no such database) or Refused (who we are is denied).
+    Raises Usage (the URL can't be read), Unreachable (no answer), Absent (no such database) or Refused (who we are is
+    denied).
     """
     parts = session(url)
     if replication:
@@ -147,9 +158,13 @@ def _unconnected(url: str, error: psycopg.Error) -> HoldfastError:
     message = f"{shown(url)}: {text}"
     if any(words in text for words in _DENIED):
         return Refused(message, hint="check the user, the password and pg_hba.conf of the server")
+    if _NO_DATABASE.search(text):
+        return Absent(message, hint="find out who dropped it; the vault keeps what it held")
     return Unreachable(message, hint="check host, port and name of the database, and that the server runs")
 
 
+# The protocol's code for it (3D000) does not get as far as libpq's callers.
+_NO_DATABASE = re.compile(r'FATAL: +database ".*" does not exist')
 _DENIED = (
     "authentication failed",
     "pg_hba.conf",
@@ -174,7 +189,7 @@ _RULES: tuple[tuple[tuple[type[psycopg.Error], ...], type[HoldfastError], str], 
     ),
     ((errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable), Unreachable, _AGAIN),
     ((errors.DiskFull, errors.OutOfMemory, errors.TooManyConnections), Unreachable, "free what the server lacks"),
-    ((errors.DataCorrupted, errors.IndexCorrupted), Damaged, "the database itself is corrupt there: amcheck says more"),
+    ((errors.DataCorrupted, errors.IndexCorrupted), Corrupt, "the database itself is corrupt there: amcheck says more"),
     (
         (errors.UntranslatableCharacter, errors.CharacterNotInRepertoire),
         Unsupported,

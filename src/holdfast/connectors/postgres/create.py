@@ -8,20 +8,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
-import pyarrow as pa
 
 from holdfast.connectors.postgres.catalog import Catalog, Table, load_catalog
 from holdfast.connectors.postgres.connection import shown, translated
 from holdfast.connectors.postgres.definitions import RESERVED, SCHEMA, SEQUENCE
-from holdfast.connectors.postgres.loading import ahead, as_text, copy_in, copy_in_twice
+from holdfast.connectors.postgres.loading import copy_all
 from holdfast.connectors.postgres.place import Place, open_place
 from holdfast.connectors.postgres.redefine import Definitions, made_in_order
 from holdfast.connectors.postgres.references import count_unproven
-from holdfast.connectors.postgres.sequences import set_sequences
+from holdfast.connectors.postgres.sequences import advance_sequences, set_sequences
 from holdfast.connectors.postgres.silence import may_be_silent
 from holdfast.core.ports import Created, View
 from holdfast.errors import Damaged, Usage
@@ -89,6 +88,9 @@ class _Building:
         self._make("post")
         if SEQUENCE in self._views:
             set_sequences(self._connection, _rows(self._views[SEQUENCE]))
+            # They are of the last snapshot, records of what was followed since.
+            for table in load_catalog(self._connection).tables.values():
+                advance_sequences(self._connection, table.oid, table.sql_source)
         return count_unproven(self._connection)
 
     def _fill(self, catalog: Catalog) -> None:
@@ -103,31 +105,13 @@ class _Building:
             self._copy(table, view)
 
     def _copy(self, table: Table, view: View) -> None:
-        count = 0
-
-        def batches() -> Iterator[pa.RecordBatch]:
-            nonlocal count
-            for batch in view.batches():
-                count += batch.num_rows
-                yield batch
-
-        def lines(batch: pa.RecordBatch) -> pa.Buffer:
-            return as_text(batch, view.schema.columns)
-
-        names, spare = view.schema.names, self._place.spare
+        # A table made in this transaction can be written as if vacuumed already: nobody need do it later.
+        rest = "" if table.is_partitioned else ", FREEZE"
         try:
-            if spare is not None:
-                written = copy_in_twice((self._connection, spare), table.sql_name, names, batches(), lines)
-            else:
-                # A table made in this transaction can be written as if vacuumed already: nobody need do it later.
-                rest = "" if table.is_partitioned else ", FREEZE"
-                written = copy_in(self._connection, table.sql_name, names, ahead(map(lines, batches())), rest)
+            self._records += copy_all(self._place, table.sql_name, view, view.schema, rest)
         except (psycopg.IntegrityError, psycopg.DataError) as error:
             told = error.diag.message_primary or str(error)
             raise Damaged(f"{view.name}: its records do not fit its definition: {told}; nothing was written") from error
-        if written != count:
-            raise Damaged(f"{view.name}: {count} records went in, and {written} were taken; nothing was written")
-        self._records += count
 
 
 def _rows(view: View) -> list[_Row]:

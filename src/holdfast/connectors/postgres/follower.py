@@ -9,22 +9,23 @@
 
 from __future__ import annotations
 
-import queue
-import re
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
+from holdfast.connectors._sql.ahead import ReadAhead
+from holdfast.connectors._sql.drift import difference
 from holdfast.connectors.postgres.budget import kept_for
-from holdfast.connectors.postgres.catalog import Catalog, Table, load_catalog
+from holdfast.connectors.postgres.catalog import RESERVED, Catalog, Table, load_catalog
 from holdfast.connectors.postgres.connection import Connection, connect
-from holdfast.connectors.postgres.marks import definition_marks, difference, log_end
+from holdfast.connectors.postgres.counting import count_now
+from holdfast.connectors.postgres.marks import definition_marks, log_end
 from holdfast.connectors.postgres.pgoutput import INSERTED, UPDATED, Block, Relation, Truncate
+from holdfast.connectors.postgres.position import Position, lsn_text, parse_position
 from holdfast.connectors.postgres.publication import (
     candidates,
     publication_names,
@@ -34,17 +35,17 @@ from holdfast.connectors.postgres.publication import (
 )
 from holdfast.connectors.postgres.reader import PostgresReader
 from holdfast.connectors.postgres.replication import PublicationGone, Stream, stream
-from holdfast.connectors.postgres.slot import Position, create_slot, drop_slot, examine, lsn_number, lsn_text
+from holdfast.connectors.postgres.slot import Trouble, create_slot, drop_slot, examine
+from holdfast.connectors.postgres.standing import standing
 from holdfast.connectors.postgres.unsent import Piece, Unsent
 from holdfast.connectors.postgres.values import Misfit, decode, decode_mixed
-from holdfast.core.feed import Break, Kept, Moved, Told
+from holdfast.core.feed import Break, BreakKind, Kept, Moved, Told
+from holdfast.core.observed import Marks
 from holdfast.core.ports import Snapshot
 from holdfast.core.records import MIXED, Schema
-from holdfast.errors import HoldfastError, Usage
 
-__all__ = ["PostgresChanges", "is_followed", "parse_position"]
+__all__ = ["PostgresChanges"]
 
-_POSITION = re.compile(r"LSN ([0-9A-F]+/[0-9A-F]+), timeline ([0-9]+), system ([0-9]+)(?:, definitions [0-9a-f]{16})?")
 _UNPUBLISHED = "the publications no longer send every change of every table"
 _OTHER_MARKS = "tables, publications or rights were altered in a way of which no row in the log tells"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -83,6 +84,10 @@ class PostgresChanges:
                 marks = definition_marks(connection, self._name, made.snapshot)
             yield _Baseline(snapshot, f"{made.position}, definitions {marks}")
 
+    def count(self, collections: Sequence[str]) -> Mapping[str, int]:
+        """See `Counted`."""
+        return count_now(self._url, collections)
+
     @contextmanager
     def feed(self, position: str, schemas: Mapping[str, Schema], since: datetime | None = None) -> Iterator[_Feed]:
         """See `ChangeSource.feed`."""
@@ -92,18 +97,21 @@ class PostgresChanges:
             with connect(self._url, replication=True) as replication:
                 finding = examine(replication, self._name, start)
             catalog = load_catalog(connection)
-            why = finding.fact if finding else difference(catalog, schemas)
+            why = finding.fact if finding else difference(catalog.tables, schemas, RESERVED)
             tables = sendable(connection, self._name, candidates(connection))
             if not why and publication_statements(connection, self._name, tables):
                 why = _UNPUBLISHED
             if not why and not position.endswith(f", definitions {marks}"):
                 why = _OTHER_MARKS
             if why:
-                yield _Feed(None, connection, schemas, start, why)
+                kind = _KINDS.get(finding.trouble, "") if finding else ""
+                feed = _Feed(None, connection, schemas, start, Break(why, kind=kind))
+                feed.learn(catalog)
+                yield feed
                 return
             with stream(self._url, self._name, publication_names(self._name), start) as changes:
-                feed = _Feed(changes, connection, schemas, start, "")
-                feed.marks = self._name, marks
+                feed = _Feed(changes, connection, schemas, start)
+                feed.traces = self._name, marks
                 feed.learn(catalog)
                 if since is not None:
                     feed.moment((since - _EPOCH) // timedelta(microseconds=1))
@@ -117,32 +125,31 @@ class _Feed:
     """Changes read ahead in a thread. See `ChangeFeed`."""
 
     def __init__(
-        self, changes: Stream | None, connection: Connection, schemas: Mapping[str, Schema], start: Position, why: str
+        self,
+        changes: Stream | None,
+        connection: Connection,
+        schemas: Mapping[str, Schema],
+        start: Position,
+        broke: Break | None = None,
     ) -> None:
         self._changes = changes
         self._connection = connection
         self._schemas = schemas
         self._start = start
-        self._why = why
+        self._broke = broke
         self._confirmed = self._reached = start.lsn
         self._goal = log_end(connection)
         self._looked = time.monotonic()
+        self._catalog: Catalog
         self._tables: dict[tuple[str, str], Table] = {}
-        self.marks = "", ""  # the name of the publications, and the digest of all that no row tells of
+        self.traces = "", ""  # the name of the publications, and the digest of all that no row tells of
         self._latest = 0  # the greatest commit time so far, in microseconds since 1970
-        self._stop = threading.Event()
-        self._blocks: queue.Queue[Block | HoldfastError] = queue.Queue(_WAITING)
-        self._thread = threading.Thread(target=self._read_ahead, name="holdfast-changes", daemon=True)
-        if changes is not None:
-            self._thread.start()
+        self._ahead = ReadAhead(changes.blocks, _WAITING) if changes is not None else None
 
     def close(self) -> None:
         """Stop reading ahead."""
-        self._stop.set()
-        while self._thread.is_alive():
-            if not self._blocks.empty():
-                self._blocks.get_nowait()
-            self._thread.join(0.05)
+        if self._ahead is not None:
+            self._ahead.close()
 
     @property
     def is_caught_up(self) -> bool:
@@ -153,12 +160,16 @@ class _Feed:
     def unfollowed(self) -> Mapping[str, str]:
         """See `ChangeFeed.unfollowed`."""
         tables = {table.collection: table for table in self._tables.values()}
-        return {name: why for name in self._schemas if name in tables and (why := _why_not(tables[name]))}
+        return {name: why for name in self._schemas if name in tables and (why := tables[name].untold)}
 
     @property
     def kept(self) -> Kept | None:
         """See `ChangeFeed.kept`."""
-        return kept_for(self._connection, self.marks[0], self._confirmed)
+        return kept_for(self._connection, self.traces[0], self._confirmed)
+
+    def marks(self) -> Marks:
+        """See `Identified`: of now, rights as they were when the catalog was last looked at."""
+        return standing(self._connection, self._catalog)
 
     def confirm(self, position: str) -> None:
         """See `ChangeFeed.confirm`."""
@@ -168,8 +179,9 @@ class _Feed:
 
     def read(self, seconds: float) -> Iterator[Told | Moved | Break]:
         """See `ChangeFeed.read`. A window ends between transactions, sooner when it has become large."""
-        if self._why or self._changes is None:
-            yield Break(self._why)
+        if self._changes is None or self._broke is not None:
+            assert self._broke is not None, "without changes there is a reason"
+            yield self._broke
             return
         window = _Window(self)
         deadline = time.monotonic() + seconds
@@ -181,15 +193,15 @@ class _Feed:
             yield from self._settle(window)
             self._look()
         except _Broken as broken:
-            self._why = broken.why
-            yield Break(broken.why, broken.collections)
+            self._broke = Break(broken.why, broken.collections)
+            yield self._broke
             return
         self._reached = max(window.end_lsn, self._reached)
         if not self.is_caught_up:
             self._changes.ask()
         position = Position(self._reached, self._start.system, self._start.timeline)
         until = _EPOCH + timedelta(microseconds=self._latest) if window.transactions else None
-        yield Moved(f"{position}, definitions {self.marks[1]}", until, window.transactions, tuple(window.notes))
+        yield Moved(f"{position}, definitions {self.traces[1]}", until, window.transactions, tuple(window.notes))
 
     def _settle(self, window: _Window) -> Iterator[Told]:
         """Look up what updates left unsent, reading on until what was found is known to be of this moment."""
@@ -210,31 +222,11 @@ class _Feed:
         window.notes += window.unsent.notes
 
     def _next(self, seconds: float) -> Block | None:
+        assert self._ahead is not None
         try:
-            found = self._blocks.get(timeout=seconds)
-        except queue.Empty:
-            return None
-        if isinstance(found, PublicationGone):
-            raise _Broken(_UNPUBLISHED) from found
-        if isinstance(found, HoldfastError):
-            raise found
-        return found
-
-    def _read_ahead(self) -> None:
-        assert self._changes is not None
-        try:
-            for block in self._changes.blocks(self._stop):
-                self._put(block)
-        except HoldfastError as error:
-            self._put(error)
-
-    def _put(self, item: Block | HoldfastError) -> None:
-        while not self._stop.is_set():
-            try:
-                self._blocks.put(item, timeout=0.2)
-            except queue.Full:
-                continue
-            return
+            return self._ahead.next(seconds)
+        except PublicationGone as error:
+            raise _Broken(_UNPUBLISHED) from error
 
     def _look(self) -> None:
         """A definition can change without a row that tells: look at the catalog now and then."""
@@ -242,8 +234,8 @@ class _Feed:
             return
         self._looked = time.monotonic()
         catalog = load_catalog(self._connection)
-        why = difference(catalog, self._schemas)
-        if not why and definition_marks(self._connection, self.marks[0]) != self.marks[1]:
+        why = difference(catalog.tables, self._schemas, RESERVED)
+        if not why and definition_marks(self._connection, self.traces[0]) != self.traces[1]:
             why = _OTHER_MARKS
         if why:
             raise _Broken(why)
@@ -251,6 +243,7 @@ class _Feed:
 
     def learn(self, catalog: Catalog) -> None:
         """Take the tables as they are now, which must be those that the vault holds."""
+        self._catalog = catalog
         self._tables = {(table.schema, table.name): table for table in catalog.tables.values()}
 
     def table_of(self, relation: Relation) -> Table:
@@ -262,7 +255,7 @@ class _Feed:
             raise _Broken(f"{relation.schema}.{relation.name} is new")
         schema = self._schemas[table.collection]
         named = {column.name for column in relation.columns if column.is_identity}
-        if is_followed(table) and not {*table.key} <= named:
+        if not table.untold and not {*table.key} <= named:
             raise _Broken("the log no longer names its key", (table.collection,))
         types = {column.name: column.type_oid for column in table.stored}
         if {column.name: column.type_oid for column in relation.columns} != types or {*types} != {*schema.names}:
@@ -334,11 +327,11 @@ class _Window:
         for part in block.parts:
             if isinstance(part, Truncate):
                 tables = [self._feed.table_of(each) for each in part.relations]
-                if names := tuple(table.collection for table in tables if is_followed(table)):
+                if names := tuple(table.collection for table in tables if not table.untold):
                     raise _Broken("emptied by TRUNCATE", names)
                 continue
             piece = Piece(self._feed.table_of(part.relation), part, at, tx, order)
-            if is_followed(piece.table) and not self.unsent.holds(piece):
+            if not piece.table.untold and not self.unsent.holds(piece):
                 yield self._feed.told(piece)
         self.refuse_too_much()
         self._bytes += block.size
@@ -360,30 +353,9 @@ class _Broken(Exception):
         self.collections = collections
 
 
-def is_followed(table: Table) -> bool:
-    """Whether every change of the table's records is in the log, each under the record's key."""
-    return not _why_not(table)
-
-
-def _why_not(table: Table) -> str:
-    """Why changes of the table can't be followed, if so."""
-    if not table.is_readable:
-        return table.refusal
-    if not table.is_logged:
-        return "it is unlogged: its changes are in no log"
-    if not table.key:
-        return "it has no key: equal records can't be told apart"
-    if not {*table.key} <= {*table.identity_columns}:
-        return "the log does not name its key: see holdfast check for its replica identity"
-    return ""
-
-
-def parse_position(text: str) -> Position:
-    """The position that `str(Position)` wrote. Raises Usage."""
-    found = _POSITION.fullmatch(text)
-    if found is None:
-        raise Usage(f"{text!r} is no position in the log of a PostgreSQL server", hint="follow anew")
-    return Position(lsn_number(found[1]), found[3], int(found[2]))
-
-
+_KINDS: Mapping[Trouble, BreakKind] = {
+    Trouble.OTHER_SYSTEM: "identity",
+    Trouble.OTHER_TIMELINE: "timeline",
+    Trouble.BEHIND: "behind",
+}
 _OPS = {INSERTED: 1, UPDATED: 2}

@@ -15,10 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from holdfast.connectors.postgres.connection import Connection, quoted
+from holdfast.connectors.postgres.place import Place
 from holdfast.connectors.postgres.values import encode
-from holdfast.core.records import Column
+from holdfast.core.ports import View
+from holdfast.core.records import Column, Schema
+from holdfast.errors import Damaged
 
-__all__ = ["ahead", "as_text", "copy_in", "copy_in_twice"]
+__all__ = ["as_text", "copy_all", "copy_in"]
 
 _Item = TypeVar("_Item")
 # About what the server takes at once without a wait.
@@ -29,6 +32,9 @@ _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 def as_text(rows: pa.RecordBatch, columns: Sequence[Column], *more: pa.Array) -> pa.Buffer:
     """The rows as lines of COPY's text with these columns, and after them those of `more`."""
+    if not rows.num_rows:
+        # Arrow gives even a buffer without a value some bytes, of which none is a line.
+        return pa.py_buffer(b"")
     texts = [_escaped(encode(rows.column(column.name), column)) for column in columns]
     texts += [_escaped(values.cast(pa.string())) for values in more]
     pieces = [piece for values in texts for piece in (values, "\t")]
@@ -52,7 +58,31 @@ def copy_in(
         return cursor.rowcount
 
 
-def copy_in_twice(
+def copy_all(place: Place, table: str, view: View, schema: Schema, rest: str) -> int:
+    """Copy all records of a view into a new table of this schema; returns how many. `rest` are more options of COPY
+    through one connection alone. Raises Damaged if the server did not take as many.
+    """
+    count = 0
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        nonlocal count
+        for batch in view.batches():
+            count += batch.num_rows
+            yield batch
+
+    def lines(batch: pa.RecordBatch) -> pa.Buffer:
+        return as_text(batch, schema.columns)
+
+    if place.spare is not None:
+        written = _copy_in_twice((place.connection, place.spare), table, schema.names, batches(), lines)
+    else:
+        written = copy_in(place.connection, table, schema.names, _ahead(map(lines, batches())), rest)
+    if written != count:
+        raise Damaged(f"{view.name}: {count} records went in, and {written} were taken; nothing was written")
+    return count
+
+
+def _copy_in_twice(
     connections: tuple[Connection, Connection],
     table: str,
     columns: Sequence[str],
@@ -83,7 +113,7 @@ def copy_in_twice(
         return copy(connections[0]) + second.result()
 
 
-def ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+def _ahead(items: Iterator[_Item]) -> Iterator[_Item]:
     """The same items, the next one made in a thread of its own while the last one is on its way to the server."""
     end = object()
     with ThreadPoolExecutor(1, thread_name_prefix="holdfast-copy") as pool:

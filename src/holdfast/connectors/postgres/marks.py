@@ -9,15 +9,11 @@ a partition or another default of a column.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from holdfast.connectors.postgres.catalog import Catalog
 from holdfast.connectors.postgres.connection import Connection, translated
+from holdfast.connectors.postgres.position import lsn_number
 from holdfast.connectors.postgres.publication import publication_names
-from holdfast.connectors.postgres.slot import lsn_number
-from holdfast.core.records import Schema
 
-__all__ = ["definition_marks", "difference", "log_end"]
+__all__ = ["definition_marks", "log_end"]
 
 
 def definition_marks(connection: Connection, name: str, snapshot: str = "") -> str:
@@ -29,22 +25,6 @@ def definition_marks(connection: Connection, name: str, snapshot: str = "") -> s
         row = connection.execute(_MARKS, [list(publication_names(name))]).fetchone()
     assert row
     return str(row[0])[:16]
-
-
-def difference(catalog: Catalog, schemas: Mapping[str, Schema]) -> str:
-    """How the tables differ from what the vault holds, in words."""
-    tables = {name: table for name, table in catalog.tables.items() if table.is_readable}
-    new = sorted({*tables} - {*schemas})
-    gone = sorted(name for name in {*schemas} - {*catalog.tables} if not name.startswith("postgres:"))
-    for what, names in (("new", new), ("gone", gone)):
-        if names:
-            return f"{what}: {', '.join(names[:5])}"
-    for name, table in sorted(tables.items()):
-        schema = schemas[name]
-        now = [(column.name, column.declared) for column in table.stored]
-        if now != [(column.name, column.declared) for column in schema.columns] or table.key != schema.key:
-            return f"the definition of {name} changed"
-    return ""
 
 
 def log_end(connection: Connection) -> int:

@@ -56,8 +56,8 @@ class MultisetTable:
         )
         return [is_there for (is_there,) in self._connection.execute(sql.encode()).fetchall()]
 
-    def delete(self, keys: pa.Array) -> None:
-        """Delete the rows that `find` has found for these keys."""
+    def delete(self, keys: pa.Array, rows: pa.RecordBatch) -> None:  # noqa: ARG002
+        """Delete the rows that `find` has found for these keys, by where they lie."""
         self._stage_keys(keys)
         source = self._staging.table.sql_source
         which = f"{self._keys} k JOIN {self._rows} r ON r.digest = k.digest AND r.occurrence = k.occurrence"

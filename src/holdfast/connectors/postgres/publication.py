@@ -14,7 +14,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from psycopg import errors
+
 from holdfast.connectors.postgres.connection import Connection, qualified, quoted, translated
+from holdfast.errors import TargetChanged, Unreachable
 
 __all__ = ["Candidate", "candidates", "publication_names", "publication_statements", "publish", "sendable"]
 
@@ -75,11 +78,18 @@ def publication_statements(connection: Connection, name: str, tables: Collection
 
 
 def publish(connection: Connection, name: str, tables: Collection[Candidate]) -> None:
-    """Carry those statements out, all or none. Raises Refused without the right to: on the tables and the database."""
-    statements = publication_statements(connection, name, tables)
-    with translated(f"publication {name}"), connection.transaction():
-        for each in statements:
-            connection.execute(each.encode())
+    """Carry those statements out, all or none. Raises Refused without the right to: on the tables and the database,
+    Unreachable if somebody alters them meanwhile: a dump that is put back drops and makes publications too.
+    """
+    place = f"publication {name}"
+    try:
+        statements = publication_statements(connection, name, tables)
+        with translated(place), connection.transaction():
+            for each in statements:
+                connection.execute(each.encode())
+    except (TargetChanged, errors.DuplicateObject, errors.UndefinedObject) as error:
+        fact = f"{place}: it, or a table, was altered or made just as it was to be made"
+        raise Unreachable(fact, hint="it is safe to try again") from error
 
 
 def _aligned(connection: Connection, name: str, actions: str, tables: Sequence[Candidate]) -> tuple[str, ...]:

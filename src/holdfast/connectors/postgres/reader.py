@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from types import MappingProxyType
@@ -22,6 +22,7 @@ from holdfast.connectors._sql.definitions import DefinitionsView
 from holdfast.connectors._sql.views import OwnView, Views
 from holdfast.connectors.postgres.catalog import Catalog
 from holdfast.connectors.postgres.connection import shown, translated
+from holdfast.connectors.postgres.counting import count_now, count_rows
 from holdfast.connectors.postgres.definitions import (
     SCHEMA,
     SCHEMA_SCHEMA,
@@ -30,10 +31,16 @@ from holdfast.connectors.postgres.definitions import (
     schema_records,
     sequence_records,
 )
+from holdfast.connectors.postgres.demands import demanded_columns, numbers_given
 from holdfast.connectors.postgres.lanes import Held, Lanes, hold
 from holdfast.connectors.postgres.order import key_order
 from holdfast.connectors.postgres.proof import Proof, declared_schema, prove
+from holdfast.connectors.postgres.sametexts import other_spellings
+from holdfast.connectors.postgres.standing import standing
 from holdfast.connectors.postgres.tables import TableView
+from holdfast.connectors.postgres.uniques import unique_columns
+from holdfast.core.doors import Value
+from holdfast.core.observed import Marks
 from holdfast.core.records import Collection, Schema
 
 __all__ = ["PostgresReader", "PostgresSnapshot"]
@@ -63,6 +70,10 @@ class PostgresReader:
         finally:
             lanes.close()
 
+    def count(self, collections: Sequence[str]) -> Mapping[str, int]:
+        """See `Counted`."""
+        return count_now(self._url, collections)
+
 
 class PostgresSnapshot(Views):
     """One moment of a database. `export` is the name under which other connections join it while it is open.
@@ -87,6 +98,36 @@ class PostgresSnapshot(Views):
         timeline = f", timeline {server.timeline}" if server.timeline else ""
         system = f", system {server.system_identifier}" if server.system_identifier else ""
         return f"LSN {self.lsn}{timeline}{system}"
+
+    def marks(self) -> Marks:
+        """See `Identified`."""
+        with self._lanes.lane() as connection:
+            return standing(connection, self.catalog, self.lsn)
+
+    def count(self, collections: Sequence[str]) -> Mapping[str, int]:
+        """See `Counted`: of this moment."""
+        with self._lanes.lane() as connection:
+            return count_rows(connection, self.catalog.tables, collections)
+
+    def uniques(self) -> Mapping[str, Sequence[tuple[str, ...]]]:
+        """See `Unique`."""
+        with self._lanes.lane() as connection:
+            return unique_columns(connection, self.catalog.tables)
+
+    def spelled(self, collection: str, column: str, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """See `Unique`."""
+        with self._lanes.lane() as connection:
+            yield from other_spellings(connection, self.catalog.tables[collection], column, texts)
+
+    def given(self) -> Mapping[str, int]:
+        """See `Demanding`: as of now, for no snapshot holds a counter."""
+        with self._lanes.lane() as connection:
+            return numbers_given(connection, self.catalog.tables)
+
+    def demanded(self) -> Mapping[str, Mapping[str, Value]]:
+        """See `Demanding`."""
+        with self._lanes.lane() as connection:
+            return demanded_columns(connection, self.catalog.tables)
 
     @cached_property
     def names(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import errors
 
+from holdfast.connectors._sql.definitions import left_out
 from holdfast.connectors.postgres.connection import Connection, quoted
 from holdfast.connectors.postgres.script import DATABASE_NAME, statements
 from holdfast.errors import HoldfastError, Refused, Unreachable
@@ -20,7 +21,6 @@ from holdfast.errors import HoldfastError, Refused, Unreachable
 __all__ = ["Definitions", "made_in_order"]
 
 _Row = Mapping[str, Any]
-_TOLD = 8
 _MISSING = (
     errors.UndefinedObject,
     errors.InsufficientPrivilege,
@@ -67,11 +67,7 @@ class Definitions:
     @property
     def not_covered(self) -> tuple[str, ...]:
         """What was left out, by cause, in words."""
-        told = []
-        for cause, names in self._left_out.items():
-            more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
-            told.append(f"{cause}: left out {', '.join(names[:_TOLD])}{more}")
-        return tuple(told)
+        return left_out(self._left_out)
 
     def make(self, row: _Row) -> None:
         """Carry out one definition. Raises Refused, naming it, if it can't be done without."""

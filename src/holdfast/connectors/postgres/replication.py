@@ -31,7 +31,8 @@ from psycopg import errors
 
 from holdfast.connectors.postgres.connection import Connection, connect, quoted, shown, translated
 from holdfast.connectors.postgres.pgoutput import Block, Decoder
-from holdfast.connectors.postgres.slot import Position, examine, lsn_text
+from holdfast.connectors.postgres.position import Position, lsn_text
+from holdfast.connectors.postgres.slot import examine
 from holdfast.errors import Refused, Unreachable
 
 __all__ = ["BLOCK_BYTES", "PublicationGone", "Stream", "stream"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from holdfast.connectors._sql.definitions import definitions_due
+from holdfast.connectors._sql.definitions import definitions_missing
 from holdfast.connectors.postgres.apply import NEW_PLACE
 from holdfast.connectors.postgres.connection import Connection
 from holdfast.connectors.postgres.definitions import (
@@ -25,7 +25,7 @@ from holdfast.connectors.postgres.definitions import (
 )
 from holdfast.connectors.postgres.redefine import Definitions, made_in_order
 from holdfast.connectors.postgres.sequences import set_sequences
-from holdfast.core.plan import Op, Steps
+from holdfast.core.plan import Steps
 from holdfast.core.ports import Applied
 from holdfast.errors import Refused
 
@@ -79,19 +79,10 @@ class Restated:
 
     def _due(self, name: str) -> list[_Row]:
         """The definitions of one collection that are still to be made."""
-        if not any(each.collection == name for each in self._steps):
-            return []
         schema = SCHEMA_SCHEMA if name == SCHEMA else SEQUENCE_SCHEMA
-        due, already = definitions_due(self._steps, name, schema, self._held(name))
+        due, already = definitions_missing(self._steps, name, schema, lambda: self._held(name), NEW_PLACE)
         self._already += already
-        for op, row in due:
-            if op is not Op.INSERT:
-                told = " ".join(str(row[column]) for column in schema.key if row[column] not in ("", 0))
-                raise Refused(
-                    f"{name}: the definition of {told} can't be changed in place",
-                    hint=f"restore to a new place: holdfast restore --to {NEW_PLACE}",
-                )
-        return [row for _, row in due]
+        return due
 
     def _held(self, name: str) -> pa.RecordBatch:
         if name == SEQUENCE:

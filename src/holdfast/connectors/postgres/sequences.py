@@ -7,19 +7,21 @@ from typing import Any
 
 from holdfast.connectors.postgres.connection import Connection, qualified, quoted
 
-__all__ = ["advance_sequences", "set_sequences"]
+__all__ = ["DRAWN_BY", "advance_sequences", "set_sequences"]
 
 # Up to here a counter is drawn forward value by value, so that it never falls behind one that draws beside us.
 _DRAWN = 100_000
 # Counters that a column owns, or that its default draws from.
-_DRAWN_BY = """
+DRAWN_BY = """
+    SELECT objid AS sequence, refobjid AS relation, refobjsubid AS number FROM pg_depend
+    WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND deptype IN ('a', 'i')
+    UNION
+    SELECT d.refobjid, f.adrelid, f.adnum FROM pg_depend d JOIN pg_attrdef f ON f.oid = d.objid
+    WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass
+"""
+_OF_A_TABLE = f"""
     SELECT s.relname, n.nspname, q.seqincrement, q.seqmin, q.seqmax, a.attname
-    FROM (
-        SELECT objid AS sequence, refobjid AS relation, refobjsubid AS number FROM pg_depend
-        WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND deptype IN ('a', 'i')
-        UNION
-        SELECT d.refobjid, f.adrelid, f.adnum FROM pg_depend d JOIN pg_attrdef f ON f.oid = d.objid
-        WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass) x
+    FROM ({DRAWN_BY}) x
     JOIN pg_class s ON s.oid = x.sequence AND s.relkind = 'S'
     JOIN pg_namespace n ON n.oid = s.relnamespace
     JOIN pg_sequence q ON q.seqrelid = s.oid
@@ -42,7 +44,7 @@ def advance_sequences(connection: Connection, table_oid: int, table: str) -> Non
 
     A counter belongs to no transaction: it stays ahead even if what follows fails, which does no harm.
     """
-    for name, schema, step, least, most, column in connection.execute(_DRAWN_BY, (table_oid,)).fetchall():
+    for name, schema, step, least, most, column in connection.execute(_OF_A_TABLE.encode(), (table_oid,)).fetchall():
         sequence, farthest = qualified(schema, name), "max" if step > 0 else "min"
         sql = f"SELECT {farthest}({quoted(column)})::bigint, last_value, is_called FROM {table}, {sequence}"
         found = connection.execute(f"{sql} GROUP BY last_value, is_called".encode()).fetchone()

@@ -18,12 +18,12 @@ from enum import StrEnum
 from psycopg import errors
 
 from holdfast.connectors.postgres.connection import Connection, connect, quoted, shown, translated
+from holdfast.connectors.postgres.position import Position, lsn_number, lsn_text
 from holdfast.errors import Refused, Usage
 
 __all__ = [
     "Finding",
     "NewSlot",
-    "Position",
     "Slot",
     "Trouble",
     "create_slot",
@@ -31,21 +31,7 @@ __all__ = [
     "examine",
     "identify",
     "inspect_slot",
-    "lsn_number",
-    "lsn_text",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A place in the write-ahead log of one server: numbers of another system or timeline don't compare."""
-
-    lsn: int
-    system: str
-    timeline: int
-
-    def __str__(self) -> str:
-        return f"LSN {lsn_text(self.lsn)}, timeline {self.timeline}, system {self.system}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +65,7 @@ class Trouble(StrEnum):
 
     OTHER_SYSTEM = "other-system"
     OTHER_TIMELINE = "other-timeline"
+    BEHIND = "behind"
     MISSING = "missing"
     NOT_OURS = "not-ours"
     LOST = "lost"
@@ -148,6 +135,12 @@ def examine(replication: Connection, name: str, kept: Position) -> Finding | Non
             f"{kept.timeline}, and its last changes may not be part of this one"
         )
         return Finding(Trouble.OTHER_TIMELINE, fact, kept, slot.confirmed_lsn if slot else None)
+    if here.lsn < kept.lsn:
+        fact = (
+            f"the server's log ends at {lsn_text(here.lsn)}, before {lsn_text(kept.lsn)} where reading ended: an older "
+            "copy of the server stands in its place"
+        )
+        return Finding(Trouble.BEHIND, fact, kept)
     if slot is None:
         return Finding(Trouble.MISSING, f"the slot {name} is gone; it was last read up to {lsn_text(kept.lsn)}", kept)
     if slot.plugin != "pgoutput":
@@ -185,17 +178,6 @@ def drop_slot(connection: Connection, name: str, patience: float = 0.0) -> None:
                 time.sleep(0.05)
             else:
                 return
-
-
-def lsn_number(text: str) -> int:
-    """A place in the log as one number, from PostgreSQL's two."""
-    high, low = text.split("/")
-    return int(high, 16) << 32 | int(low, 16)
-
-
-def lsn_text(number: int) -> str:
-    """A place in the log as PostgreSQL writes it."""
-    return f"{number >> 32:X}/{number & 0xFFFFFFFF:X}"
 
 
 @contextmanager

@@ -14,17 +14,20 @@ from collections.abc import Iterable, Sequence
 import psycopg
 from psycopg import IsolationLevel
 
-from holdfast.connectors._sql.steps import Pass, TableSteps
+from holdfast.connectors._sql.steps import Pass, TableSteps, parted, refuse_danglers
 from holdfast.connectors.postgres.apply import PostgresTables
 from holdfast.connectors.postgres.catalog import Catalog, Table, collection_name, load_catalog
 from holdfast.connectors.postgres.connection import Connection, ValueTaken, connect, shown, translated
 from holdfast.connectors.postgres.create import create_database
 from holdfast.connectors.postgres.definitions import RESERVED
+from holdfast.connectors.postgres.mapped import DIALECT, create_mapped
 from holdfast.connectors.postgres.place import is_taken
 from holdfast.connectors.postgres.references import References
 from holdfast.connectors.postgres.restated import Restated
 from holdfast.connectors.postgres.sequences import advance_sequences
 from holdfast.connectors.postgres.silence import may_be_silent, silence
+from holdfast.core.dialect import Dialect
+from holdfast.core.mapping import NamedMapping
 from holdfast.core.plan import Plan
 from holdfast.core.ports import Applied, Created, View
 from holdfast.errors import Refused, Unreachable
@@ -66,6 +69,15 @@ class PostgresWriter:
         """
         return create_database(self._url, views)
 
+    @property
+    def dialect(self) -> Dialect:
+        """How PostgreSQL keeps values of other engines."""
+        return DIALECT
+
+    def create_mapped(self, mapping: NamedMapping, views: Iterable[View]) -> Created:
+        """Build a whole database of another engine's records, empty or not there before: complete, or not at all."""
+        return create_mapped(self._url, mapping, views)
+
     def _attempt(self, plan: Plan, passes: Sequence[Pass]) -> Applied:
         with translated(shown(self._url)), connect(self._url) as connection:
             connection.isolation_level = IsolationLevel.READ_COMMITTED
@@ -82,12 +94,8 @@ class PostgresWriter:
 
 
 def _carry_out(connection: Connection, url: str, plan: Plan, passes: Sequence[Pass]) -> Applied:
-    busy = {
-        each.collection.name: each.collection for each in plan.collections if each.inserts + each.updates + each.deletes
-    }
-    of_definitions = {name for name in busy if name.startswith(RESERVED)}
-    small = [steps for steps in plan.steps() if steps.collection in of_definitions] if of_definitions else []
-    restated = Restated(connection, url, small)
+    busy, definitions = parted(plan, RESERVED)
+    restated = Restated(connection, url, definitions)
     # Before anything is made: event triggers would fire for it.
     may_be_silent(connection)
     restated.before_records()
@@ -100,20 +108,14 @@ def _carry_out(connection: Connection, url: str, plan: Plan, passes: Sequence[Pa
     references = References(connection, oids) if silenced.must_check else None
     if references is None:
         _refuse_cascades(connection, plan, catalog)
-    steps_of_tables = TableSteps(PostgresTables(connection, catalog, references), busy)
-    for stage in passes:
-        for steps in plan.steps():
-            if steps.collection not in of_definitions:
-                steps_of_tables.carry_out(steps, stage)
-    steps_of_tables.finish()
+    applied = TableSteps(PostgresTables(connection, catalog, references), busy).carry_out(plan, passes)
     silenced.end()
     restated.after_records()
     if references and not plan.is_whole:
-        _refuse_new_danglers(references)
+        refuse_danglers(references.dangling())
     for table in tables:
         advance_sequences(connection, table.oid, table.sql_source)
-    done = steps_of_tables.applied, restated.applied
-    return Applied(sum(each.written for each in done), sum(each.already for each in done))
+    return applied + restated.applied
 
 
 def _lock(connection: Connection, tables: Sequence[Table]) -> None:
@@ -135,18 +137,6 @@ def _refuse_cascades(connection: Connection, plan: Plan, catalog: Catalog) -> No
                 f"{collection_name(*found[:2])} by {found[2]}, unseen by the plan; nothing was written",
                 hint="write as a superuser, or: GRANT SET ON PARAMETER session_replication_role TO this user",
             )
-
-
-def _refuse_new_danglers(references: References) -> None:
-    found = references.dangling()
-    if found:
-        told = [f"{child} {value} → {parent}" for child, _, value, parent in found[:5]]
-        more = f" and {len(found) - 5} more foreign keys" if len(found) > 5 else ""
-        raise Refused(
-            f"{sum(each[1] for each in found)} references would lead to no record: {', '.join(told)}{more}; "
-            "nothing was written",
-            hint="restore the collections they lead to in the same plan",
-        )
 
 
 _CASCADES = """

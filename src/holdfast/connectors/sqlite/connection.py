@@ -20,9 +20,9 @@ from typing import Any, Self
 import pyarrow as pa
 from adbc_driver_sqlite import dbapi
 
-from holdfast.errors import Damaged, HoldfastError, Refused, TargetChanged, Unreachable, Unsupported
+from holdfast.errors import Absent, Corrupt, HoldfastError, Refused, TargetChanged, Unreachable, Unsupported
 
-__all__ = ["RuleBroken", "Session", "ValueTaken", "folded", "open_session", "quoted"]
+__all__ = ["RuleBroken", "Session", "ValueTaken", "folded", "open_session", "quoted", "refuse_emptied"]
 
 _BATCH_ROWS = "adbc.sqlite.query.batch_rows"
 
@@ -133,6 +133,12 @@ def open_session(path: Path, *, mode: str, busy_seconds: float) -> Session:
     return session
 
 
+def refuse_emptied(path: Path) -> None:
+    """Raise Absent for a file of no bytes: SQLite takes it for a database without tables."""
+    if _check_file(path).st_size == 0:
+        raise Absent(f"{path} is empty: the database that was there is gone", hint="find out who emptied it")
+
+
 def quoted(name: str) -> str:
     """A name as an identifier of SQL, whatever characters it has."""
     return '"' + name.replace('"', '""') + '"'
@@ -143,13 +149,15 @@ def folded(name: str) -> str:
     return name.translate(_LOWER)
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path) -> os.stat_result:
     try:
-        mode = path.stat().st_mode
+        found = path.stat()
     except OSError as error:
-        raise Unreachable(f"no database at {path}: {error.strerror}", hint="check the path of the source") from error
-    if not stat.S_ISREG(mode):
+        kind = Absent if isinstance(error, FileNotFoundError | NotADirectoryError) else Unreachable
+        raise kind(f"no database at {path}: {error.strerror}", hint="check the path of the source") from error
+    if not stat.S_ISREG(found.st_mode):
         raise Unreachable(f"{path} is not a file", hint="name the database file itself")
+    return found
 
 
 @contextmanager
@@ -185,8 +193,8 @@ _RULES: tuple[tuple[str, type[HoldfastError], str], ...] = (
     ("unable to open database file", Unreachable, "check that this user may read and write the file's folder"),
     ("disk I/O error", Unreachable, "the disk refused a read or write: check the disk and the system log"),
     ("access permission denied", Refused, "check the rights of this user on the file and its folder"),
-    ("file is not a database", Damaged, "check the path; an encrypted database must be decrypted first"),
-    ("malformed", Damaged, 'the file is corrupt: "PRAGMA integrity_check" says where, and a restore brings it back'),
+    ("file is not a database", Corrupt, "check the path; an encrypted database must be decrypted first"),
+    ("malformed", Corrupt, 'the file is corrupt: "PRAGMA integrity_check" says where, and a restore brings it back'),
     ("too many columns in result set", Unsupported, "a table this wide can't be read exactly: split it"),
     ("foreign key mismatch", Unsupported, "a foreign key leads to columns that are not unique"),
     ("no such collation sequence", Unsupported, "the owning program defines it; Holdfast can't sort or index by it"),

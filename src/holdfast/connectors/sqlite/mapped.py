@@ -17,36 +17,41 @@ from holdfast.connectors.sqlite.connection import RuleBroken, Session, ValueTake
 from holdfast.connectors.sqlite.definitions import RESERVED
 from holdfast.connectors.sqlite.place import BUSY_SECONDS, forgo_safety, partial_place, publish, refuse_taken
 from holdfast.connectors.sqlite.references import dangling
-from holdfast.core.mapping import CollectionMap, Dialect, Kept, NamedMapping
+from holdfast.core.dialect import Dialect, Kept
+from holdfast.core.forms import FORMS
+from holdfast.core.mapping import NamedMapping
 from holdfast.core.ports import Created, View
+from holdfast.core.records import Column
+from holdfast.core.ways import CollectionMap
 from holdfast.errors import Damaged
 
 __all__ = ["DIALECT", "create_mapped"]
 
-_TEXT, _INTEGER = Kept("text", "TEXT"), Kept("itself", "INTEGER")
+_TEXT, _FLOAT = Kept(FORMS["text"], "TEXT"), Kept(FORMS["float or text"], "")
+_KEPT = {
+    "bool": Kept(FORMS["number"], "INTEGER"),
+    "int": Kept(FORMS["itself"], "INTEGER"),
+    "uint": Kept(FORMS["int or text"], ""),
+    **dict.fromkeys(("float", "float32"), _FLOAT),
+    "text": Kept(FORMS["itself"], "TEXT"),
+    "bytes": Kept(FORMS["itself"], "BLOB"),
+    "rawtext": Kept(FORMS["bytes"], "BLOB"),
+    **dict.fromkeys(("decimal", "json", "source", "uuid"), _TEXT),
+    **dict.fromkeys(("date", "time", "timestamp", "timestamptz", "mixed"), _TEXT),
+}
+# As many as a statement can name.
+_COLUMNS_MAX = 2000
 
 
-def _usable(name: str) -> str:
-    return f"_{name}" if folded(name).startswith(("sqlite_", RESERVED)) else name
+def _kept(column: Column, _: bool) -> Kept | None:
+    return _KEPT.get(column.type)
 
 
-DIALECT = Dialect(
-    "sqlite",
-    {
-        "bool": Kept("number", "INTEGER"),
-        "int": _INTEGER,
-        "uint": Kept("int or text", ""),
-        "float": Kept("float or text", ""),
-        "float32": Kept("float or text", ""),
-        "text": Kept("itself", "TEXT"),
-        "bytes": Kept("itself", "BLOB"),
-        "rawtext": Kept("bytes", "BLOB"),
-        **dict.fromkeys(("decimal", "json", "source", "uuid"), _TEXT),
-        **dict.fromkeys(("date", "time", "timestamp", "timestamptz", "mixed"), _TEXT),
-    },
-    _usable,
-    folded,
-)
+def _usable(name: str, ending: str) -> str:
+    return f"_{name}{ending}" if folded(name).startswith(("sqlite_", RESERVED)) else f"{name}{ending}"
+
+
+DIALECT = Dialect("sqlite", _kept, _usable, folded, columns_max=_COLUMNS_MAX)
 
 
 def create_mapped(path: Path, mapping: NamedMapping, views: Iterable[View]) -> Created:

@@ -54,8 +54,8 @@ class MultisetTable:
         )
         return [bool(is_there) for (is_there,) in session.rows(sql)]
 
-    def delete(self, keys: pa.Array) -> None:
-        """Delete the rows that `find` has found for these keys."""
+    def delete(self, keys: pa.Array, rows: pa.RecordBatch) -> None:  # noqa: ARG002
+        """Delete the rows that `find` has found for these keys, by where they lie."""
         which, parameters = "digest = ? AND occurrence = ?", split(keys)
         row = f"(SELECT row FROM {self._rows} WHERE {which})"
         self._session.run_many(f"DELETE FROM {self._table.sql_name} WHERE {self._table.row_id} = {row}", parameters)

@@ -21,11 +21,12 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
+from holdfast.connectors._sql.counting import count_sql, within
 from holdfast.connectors._sql.definitions import DefinitionsView
 from holdfast.connectors._sql.views import VALUE_BYTES_MAX, OwnView, Views, too_long
 from holdfast.connectors.sqlite.bands import Band, bands
 from holdfast.connectors.sqlite.catalog import Catalog, Table, load_catalog, load_sequence
-from holdfast.connectors.sqlite.connection import Session, open_session, quoted
+from holdfast.connectors.sqlite.connection import Session, open_session, quoted, refuse_emptied
 from holdfast.connectors.sqlite.definitions import (
     PRAGMA,
     PRAGMA_SCHEMA,
@@ -37,10 +38,15 @@ from holdfast.connectors.sqlite.definitions import (
     pragma_records,
     schema_records,
 )
+from holdfast.connectors.sqlite.demands import demanded_columns, numbers_given
 from holdfast.connectors.sqlite.order import stored_order
 from holdfast.connectors.sqlite.projection import Projection
 from holdfast.connectors.sqlite.proof import Proof, prove, schema_of
+from holdfast.connectors.sqlite.sametexts import other_spellings
+from holdfast.connectors.sqlite.standing import standing
 from holdfast.connectors.sqlite.texts import is_utf8
+from holdfast.core.doors import Value
+from holdfast.core.observed import Marks
 from holdfast.core.ports import Misread, Snapshot
 from holdfast.core.records import Collection, Schema
 from holdfast.errors import Unsupported
@@ -62,10 +68,19 @@ class SqliteReader:
     def snapshot(self, known: Mapping[str, Schema] = MappingProxyType({})) -> Iterator[Snapshot]:
         """Open one consistent snapshot, waiting a bounded time for a lock.
 
-        Raises Unreachable (no such file, locked, unreadable) or Damaged (not a database, corrupt).
+        Raises Absent (no such file, or nothing in one that had collections), Unreachable (locked, unreadable) or
+        Damaged (not a database, corrupt).
         """
+        if known:
+            refuse_emptied(self._path)
         with open_session(self._path, mode="ro", busy_seconds=self._busy_seconds) as session:
             yield SqliteSnapshot(session, known)
+
+    def count(self, collections: Sequence[str]) -> Mapping[str, int]:
+        """See `Counted`: on a connection of its own."""
+        with open_session(self._path, mode="ro", busy_seconds=self._busy_seconds) as session:
+            session.run("BEGIN")
+            return _counted(session, load_catalog(session), collections)
 
 
 class SqliteSnapshot(Views):
@@ -85,6 +100,30 @@ class SqliteSnapshot(Views):
         self._catalog = load_catalog(session)
         changed = datetime.fromtimestamp(max(_changed(session.path)), UTC)
         self.position = f"schema version {version}, {pages} pages of {size} bytes, changed {changed.isoformat()}"
+
+    def marks(self) -> Marks:
+        """See `Identified`."""
+        return standing(self._session, self._catalog)
+
+    def count(self, collections: Sequence[str]) -> Mapping[str, int]:
+        """See `Counted`: of this moment."""
+        return _counted(self._session, self._catalog, collections)
+
+    def uniques(self) -> Mapping[str, Sequence[tuple[str, ...]]]:
+        """See `Unique`."""
+        return {name: [each.columns for each in table.unique] for name, table in self._catalog.tables.items()}
+
+    def spelled(self, collection: str, column: str, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """See `Unique`."""
+        return other_spellings(self._session, self._catalog, collection, column, texts)
+
+    def given(self) -> Mapping[str, int]:
+        """See `Demanding`."""
+        return numbers_given(self._session, self._catalog)
+
+    def demanded(self) -> Mapping[str, Mapping[str, Value]]:
+        """See `Demanding`."""
+        return demanded_columns(self._session, self._catalog)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -194,6 +233,11 @@ def sequence_schema(session: Session, schema: Schema, proof: Proof) -> Schema:
         return SEQUENCE_SCHEMA
     distinct = session.value("SELECT count(DISTINCT name) FROM main.sqlite_sequence")
     return Schema(schema.columns, ("name",) if distinct == proof.rows else ())
+
+
+def _counted(session: Session, catalog: Catalog, names: Sequence[str]) -> Mapping[str, int]:
+    tables = [catalog.tables[name] for name in names if name in catalog.tables]
+    return within((table.name, int(session.rows(count_sql(table.sql_name))[0][1])) for table in tables)
 
 
 def _check_names(catalog: Catalog) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["Virtual", "parse_virtual"]
+__all__ = ["Virtual", "parse_virtual", "tokens"]
 
 _TOKEN = re.compile(
     r"""\s+ | --[^\n]* | /\*.*?\*/ | '(?:[^']|'')*' | "(?:[^"]|"")*" | `(?:[^`]|``)*` | \[[^\]]*\]
@@ -44,23 +44,28 @@ class Virtual:
 
 def parse_virtual(name: str, sql: str) -> Virtual:
     """Read a CREATE VIRTUAL TABLE statement as SQLite keeps it."""
-    tokens = [token for token in _TOKEN.findall(sql) if not _is_blank(token)]
-    using = next((at for at, token in enumerate(tokens) if token.upper() == "USING"), len(tokens))
-    module = _unquoted(tokens[using + 1]).lower() if using + 1 < len(tokens) else ""
+    words = tokens(sql)
+    using = next((at for at, word in enumerate(words) if word.upper() == "USING"), len(words))
+    module = _unquoted(words[using + 1]).lower() if using + 1 < len(words) else ""
     if module not in _FULL_TEXT:
         return Virtual(name, module, sql)
-    content = _option(tokens[using + 2 :], "content")
+    content = _option(words[using + 2 :], "content")
     if content is None or module == "fts3":
         return Virtual(name, module, sql, own_content=f"{name}_content")
     return Virtual(name, module, sql, content=content or None)
 
 
-def _option(tokens: list[str], wanted: str) -> str | None:
+def tokens(sql: str) -> list[str]:
+    """The words, names, texts and signs of a statement, without what stands between them."""
+    return [token for token in _TOKEN.findall(sql) if not _is_blank(token)]
+
+
+def _option(words: list[str], wanted: str) -> str | None:
     """The value of an argument `wanted=value`, or None if it is not given."""
-    for at, token in enumerate(tokens):
-        is_first = at > 0 and tokens[at - 1] in ("(", ",")
-        if is_first and token.lower() == wanted and tokens[at + 1 : at + 2] == ["="]:
-            value = tokens[at + 2] if at + 2 < len(tokens) else ""
+    for at, word in enumerate(words):
+        is_first = at > 0 and words[at - 1] in ("(", ",")
+        if is_first and word.lower() == wanted and words[at + 1 : at + 2] == ["="]:
+            value = words[at + 2] if at + 2 < len(words) else ""
             return "" if value in (",", ")") else _unquoted(value)
     return None
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 
-from holdfast.connectors._sql.steps import Pass, TableSteps
+from holdfast.connectors._sql.steps import Pass, TableSteps, parted
 from holdfast.connectors.sqlite.apply import SqliteTables
 from holdfast.connectors.sqlite.catalog import Catalog, load_catalog
 from holdfast.connectors.sqlite.connection import Session, ValueTaken, folded, open_session, quoted
@@ -20,7 +20,8 @@ from holdfast.connectors.sqlite.mapped import DIALECT, create_mapped
 from holdfast.connectors.sqlite.reader import BUSY_SECONDS
 from holdfast.connectors.sqlite.redefine import Redefinition
 from holdfast.connectors.sqlite.references import dangling
-from holdfast.core.mapping import Dialect, NamedMapping
+from holdfast.core.dialect import Dialect
+from holdfast.core.mapping import NamedMapping
 from holdfast.core.plan import Plan
 from holdfast.core.ports import Applied, Created, View
 from holdfast.errors import Refused
@@ -86,35 +87,24 @@ class SqliteWriter:
 
 
 def _carry_out(session: Session, plan: Plan, passes: Sequence[Pass]) -> Applied:
-    busy = {
-        each.collection.name: each.collection for each in plan.collections if each.inserts + each.updates + each.deletes
-    }
+    busy, definitions = parted(plan, RESERVED)
     catalog = load_catalog(session)
-    of_definitions = {name for name in busy if name.startswith(RESERVED)}
-    small = [steps for steps in plan.steps() if steps.collection in of_definitions] if of_definitions else []
-    redefinition = Redefinition(session, catalog, small)
+    redefinition = Redefinition(session, catalog, definitions)
     before = dangling(session, catalog, busy)
     tables_busy = set(map(folded, busy))
     silenced = [each for each in catalog.definitions if each.type == "trigger" and folded(each.table) in tables_busy]
     for each in silenced:
         session.run(f"DROP TRIGGER main.{quoted(each.name)}")
     redefinition.before_records()
-    if small:
+    if definitions:
         catalog = load_catalog(session)
-    tables = TableSteps(SqliteTables(session, catalog), busy)
-    for stage in passes:
-        for steps in plan.steps():
-            if steps.collection not in of_definitions:
-                tables.carry_out(steps, stage)
-    tables.finish()
+    applied = TableSteps(SqliteTables(session, catalog), busy).carry_out(plan, passes)
     _rebuild_indexes_of_text(session, catalog, busy)
     redefinition.after_records(silenced)
     redefinition.check()
     if not plan.is_whole:
         _refuse_new_danglers(before, dangling(session, load_catalog(session), busy))
-    return Applied(
-        tables.applied.written + redefinition.applied.written, tables.applied.already + redefinition.applied.already
-    )
+    return applied + redefinition.applied
 
 
 def _rebuild_indexes_of_text(session: Session, catalog: Catalog, touched: Iterable[str]) -> None:

@@ -1,0 +1,1 @@
+"""Between processes of one host: datagrams over sockets that are files."""
