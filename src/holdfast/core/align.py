@@ -24,6 +24,9 @@ class Keyed(NamedTuple):
     def slice(self, start: int, length: int | None = None) -> Keyed:
         return Keyed(self.keys.slice(start, length), self.batch.slice(start, length))
 
+    def filter(self, mask: pa.Array) -> Keyed:
+        return Keyed(self.keys.filter(mask), self.batch.filter(mask))
+
 
 def aligned(streams: Sequence[Iterator[Keyed]]) -> Iterator[tuple[Keyed | None, ...]]:
     """Yield ranges of keys in ascending order: for each stream its rows in the range, or None where it has none.
