@@ -11,14 +11,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import pyarrow as pa
 
 from holdfast.core.ports import Snapshot
 from holdfast.core.records import Schema
 
-__all__ = ["Baseline", "Break", "ChangeFeed", "ChangeSource", "Kept", "Moved", "Obstacle", "Told"]
+__all__ = ["Baseline", "Break", "BreakKind", "ChangeFeed", "ChangeSource", "Kept", "Moved", "Obstacle", "Told"]
+
+BreakKind: TypeAlias = Literal["", "identity", "timeline", "behind"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,14 @@ class Moved:
 class Break:
     """What comes next can't be told exactly, for this reason: only a new snapshot tells where the source stands.
 
-    `collections` are those concerned, none for all.
+    `collections` are those concerned, none for all. `kind` says what kind of sign it is: another system behind the same
+    name (`identity`), another line of its history (`timeline`), a system that stands before where it stood (`behind`),
+    or nothing of these ("").
     """
 
     why: str
     collections: tuple[str, ...] = ()
+    kind: BreakKind = ""
 
 
 _LOW = 4  # the part of a budget below which whoever looks after it should know

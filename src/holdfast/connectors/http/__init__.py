@@ -1,0 +1,1 @@
+"""The platform behind a gateway, spoken to in HTTP."""
