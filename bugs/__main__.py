@@ -1,4 +1,4 @@
-"""`python -m bugs [NAME …] [--jobs N]`: see bugs/README.md."""
+"""`python -m bugs [NAME …] [--jobs N] [--all]`: see bugs/README.md."""
 
 import sys
 

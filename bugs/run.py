@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import re
 import shutil
@@ -17,17 +18,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
+from queue import SimpleQueue
+
+from bugs.warm import Warm
+from tests.made_once import shared_folder
 
 __all__ = ["Bug", "Verdict", "catch", "main", "read_bug"]
 
 ROOT = Path(__file__).resolve().parent.parent
-LEFT_BEHIND = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "bugs", "*.db", "*.db-wal")
+LEFT_BEHIND = shutil.ignore_patterns(".*", "*.egg-info", "build", "dist", "bugs", "*.db", "*.db-wal")
 PYTEST_FAILED = 1
 SECONDS_MAX = 120
+SECONDS_LONG = 10
 
 
 class Malformed(Exception):
@@ -78,13 +86,13 @@ def read_bug(patch: Path) -> Bug:
     return Bug(patch.stem, headers["bug"], headers["caught-by"].strip(), patch)
 
 
-def catch(bug: Bug) -> Verdict:
+def catch(bug: Bug, warm: Warm) -> Verdict:
     """Plant the bug in a fresh copy, run its test there, and say whether the test failed as it must."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="holdfast-bug-") as folder:
         reason, note = _plant(bug, _copied(Path(folder))), ""
         if not reason:
-            reason, note = _judged(bug, Path(folder) / "copy")
+            reason, note = _judged(bug, Path(folder) / "copy", warm)
     return Verdict(bug, reason, note, time.monotonic() - started)
 
 
@@ -94,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="a patch without its ending; all if left out")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (2)")
     parser.add_argument("--after-tests", action="store_true", help="all tests just passed: don't run these again first")
+    parser.add_argument("--all", action="store_true", help="a line for each bug, not only for long or missed ones")
     options = parser.parse_args(arguments)
     patches = sorted((ROOT / "bugs").glob("*.patch"))
     unknown = set(options.names) - {patch.stem for patch in patches}
@@ -111,10 +120,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if complaint:
         print(f"bugs: the named tests must pass while no bug is planted\n{complaint}")
         return 1
+    _compiled()
     missed = []
-    with ThreadPoolExecutor(options.jobs) as pool:
-        for verdict in pool.map(catch, bugs):
-            print(verdict, flush=True)
+    with shared_folder(), _warmed(options.jobs) as free, ThreadPoolExecutor(options.jobs) as pool:
+        for verdict in pool.map(partial(_caught, free=free), bugs):
+            if options.all or options.names or verdict.reason or verdict.note or verdict.seconds >= SECONDS_LONG:
+                print(verdict, flush=True)
             if verdict.reason:
                 missed.append(verdict)
     # Once more at the very end: that is what is looked at first.
@@ -122,8 +133,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if missed else 0
 
 
+@contextmanager
+def _warmed(count: int) -> Iterator[SimpleQueue[Warm]]:
+    """So many processes to fork from, for as long as the block runs."""
+    processes = [Warm() for _ in range(count)]
+    free = SimpleQueue[Warm]()
+    for each in processes:
+        free.put(each)
+    try:
+        yield free
+    finally:
+        for each in processes:
+            each.close()
+
+
+def _caught(bug: Bug, free: SimpleQueue[Warm]) -> Verdict:
+    warm = free.get()
+    try:
+        return catch(bug, warm)
+    finally:
+        free.put(warm)
+
+
 def _copied(folder: Path) -> Path:
-    return Path(shutil.copytree(ROOT, folder / "copy", ignore=LEFT_BEHIND, symlinks=True))
+    # The same files under other names: what git changes, it puts in the place of one.
+    subprocess.run(["cp", "--archive", "--link", _compiled(), folder], check=True)
+    return folder / "copy"
+
+
+@cache
+def _compiled() -> Path:
+    """A copy with its bytecode beside it, so that no run has to compile again what its bug leaves alone."""
+    folder = tempfile.mkdtemp(prefix="holdfast-bugs-")
+    atexit.register(shutil.rmtree, folder)
+    copy = Path(shutil.copytree(ROOT, Path(folder) / "copy", ignore=LEFT_BEHIND, symlinks=True))
+    subprocess.run([sys.executable, "-m", "compileall", "-q", "src", "tests"], cwd=copy, check=False)
+    return copy
 
 
 def _plant(bug: Bug, copy: Path) -> str:
@@ -134,39 +179,33 @@ def _plant(bug: Bug, copy: Path) -> str:
     return "" if done.returncode == 0 else f"the patch does not apply: {done.stderr.strip()}"
 
 
-def _judged(bug: Bug, copy: Path) -> tuple[str, str]:
+def _judged(bug: Bug, copy: Path, warm: Warm) -> tuple[str, str]:
     """Why the test missed the bug that is planted, or nothing, and a note on how it caught it."""
-    try:
-        done = _pytest([bug.caught_by], copy)
-    except subprocess.TimeoutExpired:
+    code, said = warm.pytest([bug.caught_by], copy, _environment(copy), seconds=SECONDS_MAX)
+    if code is None:
         return "", f"did not end in {SECONDS_MAX} s"
-    if done.returncode == PYTEST_FAILED:
+    if code == PYTEST_FAILED:
         return "", ""
-    if done.returncode == 0:
+    if code == 0:
         return "the test passes with the bug", ""
-    return f"the test could not run (pytest exit code {done.returncode})\n{_tail(done.stdout + done.stderr)}", ""
+    return f"the test could not run (pytest exit code {code})\n{_tail(said)}", ""
 
 
 def _without_bugs(bugs: Sequence[Bug]) -> str:
     """What pytest says of the named tests in a copy without bugs, if they don't all pass."""
-    with tempfile.TemporaryDirectory(prefix="holdfast-bug-") as folder:
-        try:
-            done = _pytest(sorted({bug.caught_by for bug in bugs}), _copied(Path(folder)), seconds=10 * SECONDS_MAX)
-        except subprocess.TimeoutExpired as err:
-            # What a process has said until then comes as bytes, text mode or not.
-            said = (err.stdout or b"") + (err.stderr or b"")
-            return f"{_tail(said.decode(errors='replace'))}\nthey did not end in {10 * SECONDS_MAX} s"
-    return "" if done.returncode == 0 else _tail(done.stdout + done.stderr)
+    tests = sorted({bug.caught_by for bug in bugs})
+    with tempfile.TemporaryDirectory(prefix="holdfast-bug-") as folder, closing(Warm()) as warm:
+        copy = _copied(Path(folder))
+        code, said = warm.pytest(tests, copy, _environment(copy), seconds=10 * SECONDS_MAX)
+    if code is None:
+        return f"{_tail(said)}\nthey did not end in {10 * SECONDS_MAX} s"
+    return "" if code == 0 else _tail(said)
 
 
-def _pytest(tests: Sequence[str], copy: Path, *, seconds: int = SECONDS_MAX) -> subprocess.CompletedProcess[str]:
-    """Run tests in the copy against its own code: PYTHONPATH precedes what is installed, in child processes too."""
+def _environment(copy: Path) -> dict[str, str]:
+    """What a test has of its surroundings: PYTHONPATH precedes what is installed, for the processes that it starts."""
     shop = os.environ.get("HOLDFAST_CHINOOK") or str(ROOT.parent / "shared/data/chinook/Chinook_Sqlite.sqlite")
-    ours = {"PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1", "HOLDFAST_CHINOOK": shop}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", *tests]
-    return subprocess.run(
-        command, cwd=copy, env={**os.environ, **ours}, capture_output=True, text=True, check=False, timeout=seconds
-    )
+    return {"PYTHONPATH": str(copy / "src"), "HOLDFAST_CHINOOK": shop}
 
 
 def _tail(said: str) -> str:
