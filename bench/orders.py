@@ -13,7 +13,7 @@ import psycopg
 from bench.server import Server
 from holdfast.sample.words import LANGUAGES
 
-__all__ = ["checksums", "make_orders", "pile_up", "trade"]
+__all__ = ["ACCOUNTS_PER_ORDER", "checksums", "make_orders", "phrases", "pile_up", "trade"]
 
 ACCOUNTS_PER_ORDER = 2.5
 _PHRASES = 20_000
@@ -26,7 +26,7 @@ def make_orders(server: Server, database: str, orders: int) -> None:
     with psycopg.connect(server.url(database), autocommit=True) as connection:
         connection.execute("CREATE TEMP TABLE phrase (n int PRIMARY KEY, name text, address text, note text)")
         with connection.cursor() as cursor, cursor.copy("COPY phrase FROM STDIN") as copy:
-            for row in _phrases():
+            for row in phrases():
                 copy.write_row(row)
         connection.execute("ANALYZE phrase")
         connection.execute(_SCHEMA)
@@ -56,7 +56,8 @@ def checksums(server: Server, database: str) -> dict[str, tuple[int, str]]:
     return {name: server.rows(database, query.format(name))[0] for name in ("orders", "accounts")}
 
 
-def _phrases() -> list[tuple[int, str, str, str]]:
+def phrases() -> list[tuple[int, str, str, str]]:
+    """Numbered names, addresses and notes of several languages, the same each time."""
     draw = random.Random(1)
     found = []
     for number in range(_PHRASES):

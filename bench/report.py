@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from dataclasses import dataclass
 from statistics import median
@@ -26,16 +27,18 @@ class Line:
 
     @property
     def times_better(self) -> float:
-        """Above 1 ours wins: the median over the median."""
+        """Above 1 ours wins: the median over the median. Infinite where ours is nothing and theirs is not."""
         ours, theirs = median(self.ours), median(self.theirs)
-        return ours / theirs if self.more_is_better else theirs / ours
+        over, under = (ours, theirs) if self.more_is_better else (theirs, ours)
+        return over / under if under else math.inf if over else 1.0
 
 
 def print_line(line: Line) -> None:
     """One JSON object on stdout."""
     figures = {"ours": round(median(line.ours), 3), "theirs": round(median(line.theirs), 3)}
     facts = {"name": line.name, "unit": line.unit, "peer": line.peer, **figures}
-    print(json.dumps({**facts, "times_better": round(line.times_better, 3)}), flush=True)
+    times = None if math.isinf(line.times_better) else round(line.times_better, 3)  # JSON knows no infinity
+    print(json.dumps({**facts, "times_better": times}), flush=True)
 
 
 def print_table(lines: list[Line]) -> None:

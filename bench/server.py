@@ -82,15 +82,11 @@ class Server:
 
 
 @contextmanager
-def running_server(folder: Path) -> Iterator[Server]:
-    """A server with new data in a new folder, stopped afterwards."""
-    folder.mkdir()
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres", "postgres")
-    options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
-    initdb = [*_as_server_user(), program("initdb"), "-D", str(folder / "data"), *options]
-    subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder)
-    port = _free_port()
+def running_server(folder: Path, port: int = 0) -> Iterator[Server]:
+    """A server with new data in a new folder, or with those that lie there; stopped afterwards."""
+    if not folder.exists():
+        _make_data(folder)
+    port = port or _free_port()
     settings = {**_SETTINGS, "port": str(port), "unix_socket_directories": str(folder)}
     flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     with (folder / "log").open("ab") as log:
@@ -104,6 +100,15 @@ def running_server(folder: Path) -> Iterator[Server]:
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(_PATIENCE_SECONDS)
+
+
+def _make_data(folder: Path) -> None:
+    folder.mkdir()
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+    options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
+    initdb = [*_as_server_user(), program("initdb"), "-D", str(folder / "data"), *options]
+    subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder)
 
 
 def program(name: str) -> str:
