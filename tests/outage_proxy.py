@@ -96,7 +96,7 @@ class OutageProxy:
     slow: dict[str, float] = field(default_factory=dict)
     _fault: Fault | None = None
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
-    _server: asyncio.Server | None = None
+    _listener: socket.socket | None = None
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _flapping: asyncio.Task[None] | None = None
@@ -125,9 +125,9 @@ class OutageProxy:
         if isinstance(fault, Flap):
             self._flapping = asyncio.create_task(self._flap(fault.seconds))
         elif isinstance(fault, Refuse):
-            await self._leave()
+            self._leave()
         else:
-            await self._listen()
+            self._listen()
             if fault is None:
                 # Who hung is not answered late: the platform was started anew.
                 self._abort()
@@ -135,33 +135,44 @@ class OutageProxy:
 
     async def _flap(self, seconds: float) -> None:
         while True:
-            await self._leave()
+            self._leave()
             await asyncio.sleep(seconds)
-            await self._listen()
+            self._listen()
             await asyncio.sleep(seconds)
 
-    async def _listen(self) -> None:
-        if self._server is None:
-            self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, backlog=512)
-            self.port = self._server.sockets[0].getsockname()[1]
+    def _listen(self) -> None:
+        # Not asyncio's own server: who is taken in just as that is closed leaves a socket that nobody closes.
+        if self._listener is None:
+            self._listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
+            self._listener.setblocking(False)
+            self.port = self._listener.getsockname()[1]
+            self._loop.add_reader(self._listener, self._accept, self._listener)
 
-    async def _leave(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+    def _leave(self) -> None:
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
         self._abort()
 
     def _abort(self) -> None:
         for writer in list(self._open):
             _reset(writer)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(BlockingIOError, ConnectionAbortedError):
+            taken, _ = listener.accept()
+            task = self._loop.create_task(self._connected(taken))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _connected(self, taken: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=taken)
         self._open.add(writer)
         try:
+            if self._listener is None:
+                _reset(writer)
+                return
             with suppress(OSError, asyncio.IncompleteReadError):
                 await self._serve(reader, writer)
         finally:
@@ -232,7 +243,8 @@ class OutageProxy:
 
     async def _stop(self) -> None:
         await self._set(None)
-        await self._leave()
+        self._leave()
+        await asyncio.sleep(0)  # whoever was just taken in has begun, and ends what it began
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
