@@ -12,6 +12,7 @@ set -eu
 cd "$(dirname "$0")/.."
 HOME_MARK=.venv/.location
 LOG=.venv/setup.log
+PLUGINS=.venv/lib/mariadb
 
 main() {
     level=${1:-test}
@@ -21,20 +22,33 @@ main() {
         bench) tools="age nginx rclone redis-server restic sqlite3 sysbench wrk zstd" ;;
         *) stop "unknown level '$level'" "use run, test or bench" ;;
     esac
-    need_packages "$(PATH="$PATH:/usr/sbin" missing_of $tools)"
-    [ "$level" = run ] || need_postgresql
-    [ "$level" = run ] || need_mariadb
-    [ "$level" != test ] || need_ceph
-    [ "$level" != bench ] || [ -z "$(missing_of borg)" ] || need_packages borgbackup
+    packages=$(PATH="$PATH:/usr/sbin" missing_of $tools)
+    [ "$level" = run ] || packages="$packages $(for_postgresql) $(for_mariadb)"
+    [ "$level" != test ] || packages="$packages $(for_ceph)"
+    [ "$level" != bench ] || [ -z "$(missing_of borg)" ] || packages="$packages borgbackup"
     digest=$(cat pyproject.toml constraints.txt scripts/setup.sh | cksum)
-    is_ready "$level" && return
+    may_install $packages
+    if is_ready "$level"; then
+        install_packages $packages
+        return
+    fi
+    # Both wait for downloads and disks more than for a core.
+    install_packages $packages &
+    system=$!
     make_venv
     case $level in
         test) install "Holdfast and its tests" '.[test]' ;;
         bench) install "Holdfast with its drivers" '.[bench]' ;;
         *) install "Holdfast" . ;;
     esac
+    await_packages
+    [ "$level" != test ] || unpack_plugin
     echo "$digest" >".venv/.ready-$level"
+}
+
+await_packages() {
+    [ -z "$system" ] || wait "$system" || exit $?
+    system=""
 }
 
 # A level is ready when its own stamp, or that of a level with more Python packages, is of these very files and this
@@ -53,7 +67,10 @@ make_venv() {
     fi
     python=$(find_python) || stop "no Python 3.11 or later found" "install python3 (3.11+), or name one: make setup PYTHON=…/python3"
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-        need_packages "python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"
+        await_packages
+        venv="python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"
+        may_install "$venv"
+        install_packages "$venv"
     fi
     say "making .venv with $("$python" --version)"
     rm -rf .venv
@@ -81,6 +98,7 @@ install() {
     } >$LOG 2>&1; then
         grep -v '^WARNING' $LOG | tail -n 15 >&2
         say "error: the installation failed; all of its output is in $LOG"
+        await_packages
         exit 1
     fi
 }
@@ -89,35 +107,44 @@ pip() {
     .venv/bin/python -m pip --disable-pip-version-check --no-input "$@"
 }
 
-# Tests and benchmarks start servers of their own. Debian's package would make and start a cluster besides: not for our
-# sake.
-need_postgresql() {
+# Tests and benchmarks start servers of their own, of the programs that these packages bring.
+for_postgresql() {
     for server in /usr/lib/postgresql/*/bin/postgres; do
         [ ! -x "$server" ] || [ ! -x "${server%/*}/pg_dump" ] || return 0
     done
-    only_programs=/etc/postgresql-common/createcluster.d/holdfast-tests.conf
-    if command -v apt-get >/dev/null 2>&1 && find_root; then
-        trap '$sudo rm -f $only_programs' EXIT
-        $sudo mkdir -p "${only_programs%/*}"
-        echo "create_main_cluster = false" | $sudo tee $only_programs >/dev/null
-    fi
-    need_packages "postgresql postgresql-client"
-    $sudo rm -f $only_programs
-    trap - EXIT
+    echo postgresql postgresql-client
 }
 
-# The server's programs alone: the whole package would make data of its own, and start a server on it.
-need_mariadb() {
-    if [ -n "$(PATH="$PATH:/usr/sbin" missing_of mariadbd mariadb mariadb-binlog mariadb-dump mariadb-install-db)" ]; then
-        need_packages "mariadb-server-core mariadb-client"
-    fi
+# The programs alone: the whole package would make data of its own, and start a server on it.
+for_mariadb() {
+    [ -z "$(PATH="$PATH:/usr/sbin" missing_of mariadbd mariadb mariadb-binlog mariadb-dump mariadb-install-db)" ] ||
+        echo mariadb-server-core mariadb-client
+}
+
+# With a plugin that Debian has in the whole package only: unpacked beside the tests, for it is theirs alone.
+unpack_plugin() {
+    plugin=file_key_management.so
+    for known in "$PLUGINS/$plugin" /usr/lib/mysql/plugin/$plugin; do
+        [ ! -e "$known" ] || return 0
+    done
+    said="the plugin $plugin of MariaDB is missing on this system"
+    command -v dpkg >/dev/null 2>&1 || stop "$said" "install the package of your system's MariaDB that has it"
+    folder=$(mktemp -d)
+    version=$(dpkg-query -W -f '${Version}' mariadb-server-core)
+    (
+        cd "$folder"
+        apt-get -qq download "mariadb-server=$version" || apt-get -qq download mariadb-server
+        dpkg -x mariadb-server_*.deb .
+    ) >&2 || stop "$said" "install it by hand, on Debian: apt-get install mariadb-server"
+    mkdir -p $PLUGINS
+    cp "$folder/usr/lib/mysql/plugin/$plugin" $PLUGINS
+    rm -r "$folder"
 }
 
 # An object store with locks. Debian's packages start none of it as long as nobody configures it.
-need_ceph() {
-    if [ -n "$(missing_of ceph ceph-mon ceph-osd radosgw radosgw-admin)" ]; then
-        need_packages "ceph-common ceph-mon ceph-osd radosgw"
-    fi
+for_ceph() {
+    [ -z "$(missing_of ceph ceph-mon ceph-osd radosgw radosgw-admin)" ] ||
+        echo ceph-common ceph-mon ceph-osd radosgw
 }
 
 missing_of() {
@@ -126,18 +153,33 @@ missing_of() {
     done
 }
 
-need_packages() {
-    packages=$(echo $1)
-    [ -n "$packages" ] || return 0
-    by_hand="install them by hand, on Debian: apt-get install $packages"
-    command -v apt-get >/dev/null 2>&1 || stop "missing on this system: $packages" "$by_hand"
-    find_root || stop "missing on this system: $packages (and installing needs root)" "$by_hand"
-    say "installing system packages: $packages"
+# Stop, and name what is missing, where packages are missing that can't be installed.
+may_install() {
+    [ $# != 0 ] || return 0
+    command -v apt-get >/dev/null 2>&1 || stop "missing on this system: $*" "$(by_hand "$@")"
+    find_root || stop "missing on this system: $* (and installing needs root)" "$(by_hand "$@")"
+}
+
+by_hand() {
+    echo "install them by hand, on Debian: apt-get install $*"
+}
+
+install_packages() {
+    [ $# != 0 ] || return 0
+    say "installing system packages: $*"
+    case " $* " in *" postgresql "*) without_cluster ;; esac
     [ -n "$(recent_lists)" ] || apt update || say "the package lists could not be renewed; trying with those at hand"
-    apt install -y --no-install-recommends $packages && return
     # Lists of a few days may already name versions that are gone.
-    apt update && apt install -y --no-install-recommends $packages && return
-    stop "apt-get could not install: $packages" "$by_hand"
+    apt install -y --no-install-recommends "$@" || { apt update && apt install -y --no-install-recommends "$@"; } ||
+        stop "apt-get could not install: $*" "$(by_hand "$@")"
+}
+
+# Debian's package of PostgreSQL would make and start a cluster besides: not for our sake, as long as this shell lives.
+without_cluster() {
+    only_programs=/etc/postgresql-common/createcluster.d/holdfast-tests.conf
+    trap '$sudo rm -f $only_programs' EXIT
+    $sudo mkdir -p "${only_programs%/*}"
+    echo "create_main_cluster = false" | $sudo tee $only_programs >/dev/null
 }
 
 # How to become root, in $sudo; false where that would need a password.

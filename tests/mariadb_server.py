@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -29,7 +30,7 @@ from holdfast.sample.processes import free_port
 from tests.made_once import copy_made_once
 from tests.waiting import PATIENCE_SECONDS, eventually
 
-__all__ = ["Database", "Server", "mariadb", "mariadb_server", "mariadb_servers"]
+__all__ = ["Database", "Server", "mariadb", "mariadb_server", "mariadb_servers", "plugin"]
 
 SETTINGS = {
     "bind_address": "127.0.0.1",
@@ -212,6 +213,12 @@ def program(name: str) -> str:
     if not found:
         pytest.fail(f"no MariaDB server on this machine ({name}): scripts/setup.sh test installs one", pytrace=False)
     return found
+
+
+def plugin(name: str) -> dict[str, str]:
+    """The settings with which the server loads a plugin, of the system or unpacked by the set-up of tests."""
+    unpacked = Path(sys.prefix) / "lib/mariadb"
+    return {"plugin_load_add": name} | ({"plugin_dir": str(unpacked)} if (unpacked / f"{name}.so").exists() else {})
 
 
 def user_option() -> list[str]:

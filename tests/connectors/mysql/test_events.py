@@ -16,7 +16,7 @@ from holdfast.connectors.mysql.items import COMMITTED, PREPARED, ROLLED_BACK, Be
 from holdfast.connectors.mysql.rows import DELETED, INSERTED, UPDATED
 from holdfast.errors import Damaged, Unsupported
 from tests.connectors.mysql.binlogs import gathered, here, told
-from tests.mariadb_server import Database, Server
+from tests.mariadb_server import Database, Server, plugin
 
 
 def shape(items: list[Item]) -> list[str]:
@@ -229,8 +229,8 @@ def test_an_encrypted_binlog_comes_in_the_clear(mariadb_servers: Callable[..., S
     """The server decrypts what it sends: nobody else has its keys."""
     keys = tmp_path / "keys"
     keys.write_text(f"1;{'0f' * 32}\n")
-    settings = {"plugin_load_add": "file_key_management", "file_key_management_filename": str(keys)}
-    with mariadb_servers(**settings, encrypt_binlog="1").database() as database:
+    settings = {"file_key_management_filename": str(keys), "encrypt_binlog": "1"}
+    with mariadb_servers(**plugin("file_key_management"), **settings).database() as database:
         start = here(database)
         _some_work(database)
         assert gathered(database, start)["t"].column("body").to_pylist()[:2] == [b"x" * 300, None]
