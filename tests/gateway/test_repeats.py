@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast.core.breaker import Mode
+from holdfast.core.outage import Settle
+from holdfast.core.replaying import reading_back
 from holdfast.state.outbox import OUTBOX_NAME
+from holdfast.state.outboxlanes import OutboxLanes
 from tests.connectors.http.raw import RawServer
-from tests.gateway.inside import Inside, Reply, inside
+from tests.gateway.inside import CONFIG, Inside, Reply, inside
 
 SECRET = b"the-answer-that-was-given"
 
@@ -113,3 +118,33 @@ def test_nobody_sees_what_was_answered_to_somebody_else(tmp_path: Path) -> None:
             assert SECRET not in path.read_bytes()
 
     run(tmp_path, use)
+
+
+async def hanging_up(server: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A platform that hangs up on the first who asks, and makes what others want."""
+    await server.request(reader)
+    if len(server.heads) > 1:
+        writer.write(b"HTTP/1.1 201 Made\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+        await writer.drain()
+
+
+def test_two_customers_who_chose_one_key_are_two_while_the_platform_answers_too(tmp_path: Path) -> None:
+    """Where the service asks what became of a write, the order of the one would be found as that of the other, whose
+    own was lost. And who delivers again with a renewed credential buys nothing twice.
+    """
+
+    async def main() -> None:
+        async with inside(tmp_path, hanging_up, replace(CONFIG, service={"authorization": "Bearer ours"})) as gateway:
+            statuses = [(await bought(gateway, cookie=f"sid={who}", x_tenant=who)).status for who in ("ana", "bob")]
+            assert statuses == [202, 201]
+            keys = [re.findall(rb"idempotency-key: (\S+)", head.lower()) for head in gateway.platform.heads]
+            assert len({b"k1", *(key for each in keys for key in each)}) == 3
+            (kept,) = OutboxLanes(gateway.outbox).items(None, 10)
+            write = OutboxLanes(gateway.outbox).kept(kept.receipt)
+            assert write is not None
+            asked = reading_back(write, Settle("/orders/{key}"), {})
+            assert asked.path == f"/orders/{keys[0][0].decode()}"
+            renewed = await bought(gateway, cookie="sid=bobs-next", x_tenant="bob")
+            assert (renewed.status, len(gateway.platform.heads)) == (202, 2)
+
+    asyncio.run(main())

@@ -123,6 +123,7 @@ class Rig:
         headers = tuple(each for each in named if each[1])
         asked = Asked("POST", f"/carts/{cart}", "", headers, json.dumps({"item": item}).encode(), "10.0.0.7")
         write = write_of(Matched(self.route, {"id": str(cart)}), asked, Sessions(), self.copy)
+        write = write.aliased() if self.service else write
         return await self.outbox.submit(write, sending=sending)
 
     def replayer(self, may_send: Callable[[], bool] = lambda: True) -> Replayer:
@@ -411,25 +412,33 @@ def test_what_the_platform_told_the_service_no_client_is_told(rig: Rig, service:
 
 
 def test_two_customers_with_one_key_are_two_to_a_platform_that_sees_the_service_only(rig: Rig) -> None:
-    """A platform that knows keys would take the second one's order for the first one's: what it has not seen yet goes
-    under its receipt number, also after a try that did not arrive, and stays so. What a client sent himself keeps his
-    key: by that it is found.
+    """A platform that knows keys would take the second one's order for the first one's, and what is asked back about
+    the one would be told of the other: each goes under a key of its client's alone, and stays so. What was kept before
+    there was a service goes under its receipt number; what was sent then is found by the key that it was sent under.
     """
-    rig.service = {"authorization": "Bearer ours"}
 
     async def work() -> None:
+        early = await rig.submit(9, cart=2, key="order-1", cookie="sid=old")
+        sent, away = [await rig.submit(1, cart=cart, key=f"k{cart}", cookie="a", sending=True) for cart in (3, 4)]
+        rig.service = {"authorization": "Bearer ours"}
         people = [
             await rig.submit(item, cart=2, key="order-1", cookie=f"sid={who}")
             for item, who in enumerate(("ana", "bob", "eve"))
         ]
-        live, away = [await rig.submit(1, cart=cart, key=f"k{cart}", cookie="a", sending=True) for cart in (3, 4)]
-        rig.platform.applied.append(("/carts/3", "k3", {"item": 1}))
-        await rig.outbox.note(live.receipt, Outcome(Fate.UNKNOWN, "no answer"))
+        live = [
+            await rig.submit(item, cart=5, key="order-1", cookie=f"sid={who}", sending=True)
+            for item, who in enumerate(("joe", "jim"))
+        ]
+        rig.platform.applied += [("/carts/3", "k3", {"item": 1}), ("/carts/5", live[0].key, {"item": 0})]
+        for each in (sent, *live):
+            await rig.outbox.note(each.receipt, Outcome(Fate.UNKNOWN, "no answer"))
         await rig.outbox.note(away.receipt, Outcome(Fate.QUEUED, "not sent"))
         rig.platform.faults = ["hung up", "lost"]
         await rig.replay()
-        assert [rig.fate(each)[0] for each in (*people, live, away)] == [Fate.APPLIED] * 5
-        assert sorted(rig.platform.keys()) == sorted(["k3", *(each.receipt for each in (*people, away))])
+        assert [rig.fate(each)[0] for each in (early, sent, away, *people, *live)] == [Fate.APPLIED] * 8
+        aliases = [each.key for each in (*people, *live)]
+        assert sorted(rig.platform.keys()) == sorted(["k3", early.receipt, away.receipt, *aliases])
+        assert len({"order-1", *aliases}) == 6
 
     live(work)
 

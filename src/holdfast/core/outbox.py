@@ -120,7 +120,8 @@ class Write:
     key of the record whose `version` in the copy was this when it was accepted, None if that could not be told;
     without `copy` nothing is checked. A `record` "" is its own: it waits for no other. `repeat_seconds` 0: without a
     key nothing is the same write. `subject` is whom the Door admitted, in words. `is_told_apart`: nobody else can be
-    taken for this client. `means` is the same where the headers kept, and the host, mean the same.
+    taken for this client. `means` is the same where the headers kept, and the host, mean the same. `alias` is the key
+    under which the platform gets it in place of its client's own, "" if it gets that.
     """
 
     asked: Asked
@@ -134,6 +135,7 @@ class Write:
     subject: str = ""
     is_told_apart: bool = False
     means: bytes = b""
+    alias: str = ""
 
     @property
     def content(self) -> bytes:
@@ -149,6 +151,12 @@ class Write:
         content = (b"content", self.content, self.means)
         key = (b"key", self.key.encode("utf-8", "surrogateescape")) if self.key else content
         return _digest(self.client.encode("utf-8", "surrogateescape"), *key)
+
+    def aliased(self) -> Write:
+        """The same under a key of its client alone, always the same one: for a platform that is asked about the writes
+        of all clients by one, the service, and could not tell two with one key from one who delivers again.
+        """
+        return replace(self, alias=self.operation.hex()) if self.key else self
 
 
 @dataclass(frozen=True, slots=True)

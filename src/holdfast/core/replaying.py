@@ -56,9 +56,10 @@ class Kept(NamedTuple):
 
     def named(self, service: Mapping[str, str]) -> Kept:
         """The same under the key that it goes by. To the platform all that is sent with the credentials of the service
-        comes from one client: two customers with one key would be one there. What a client sent himself keeps his.
+        comes from one client: two customers with one key would be one there. So one that was kept before a service was
+        declared, without an alias, goes under its receipt number; what was sent already stays under its key.
         """
-        is_first = bool(service) and self.item.sent is None
+        is_first = bool(service) and self.item.sent is None and not self.write.alias
         return self._replace(item=replace(self.item, is_renamed=True)) if is_first else self
 
 
@@ -270,4 +271,4 @@ def _is_later(item: Item, moment: datetime) -> bool:
 
 
 def _key(kept: Kept) -> str:
-    return kept.item.receipt if kept.item.is_renamed else kept.write.key or kept.item.receipt
+    return kept.item.receipt if kept.item.is_renamed else kept.write.alias or kept.write.key or kept.item.receipt

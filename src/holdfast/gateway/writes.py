@@ -83,6 +83,9 @@ class Writes:
         is_admitted, subject = self._admitted(matched, asked)
         sent = self._to_platform(talk, asked, matched)
         write = write_of(matched, sent, parts.config.sessions, parts.stand_in, subject)
+        if parts.config.service:
+            write = write.aliased()
+            asked = _keyed(asked, write.alias)
         if not is_admitted:
             # The platform may judge him; what is kept would be sent in the name of others.
             passes = passes and not self._is_known(write)
@@ -125,11 +128,10 @@ class Writes:
         """Send it: the platform's answer, if that is the end of it, and what came of it."""
         parts, route = self._parts, matched.route
         sent = self._to_platform(talk, asked, matched)
-        headers = tuple(each for each in sent.headers if each[0] != KEY_HEADER)
         call = parts.tally.began(route.name, self._clock(), who_asks(talk.asked, matched))
         try:
             answer = await parts.platform.send(
-                replace(sent, headers=(*headers, (KEY_HEADER, key)) if key else headers),
+                _keyed(sent, key),
                 route.deadline_seconds or parts.config.deadline_seconds,
             )
         except NotSent as err:
@@ -192,6 +194,12 @@ class Writes:
             await talk.answer(replace(accepted.answer, headers=headers), _REPEATED, is_ours=False)
         else:
             await talk.answer(_as_declared(pages.accepted(talk.asked, accepted), matched.route, accepted))
+
+
+def _keyed(asked: Asked, key: str) -> Asked:
+    """The request under that key; under none if it is ""."""
+    headers = tuple(each for each in asked.headers if each[0] != KEY_HEADER)
+    return replace(asked, headers=(*headers, (KEY_HEADER, key)) if key else headers)
 
 
 def _as_declared(answer: Answer, route: Route, accepted: Accepted) -> Answer:

@@ -66,8 +66,9 @@ _IS_LATER_THERE = "a later write of its record is at the platform"
 _THERE = (Fate.APPLIED, Fate.UNKNOWN)  # or may be: what is older and not sent yet would undo it
 _KEPT = (Fate.QUEUED, Fate.UNKNOWN, Fate.CONFLICT)
 _CHANGED = (Fate.CONFLICT, Fate.QUEUED)
-_ELSEWHERE = """SELECT 1 FROM writes WHERE has_key AND is_promised AND content = ? AND ifnull(means, ?2) = ?2
- AND fate != 'dropped' LIMIT 1"""
+# An alias hides from the platform that it had the same before, from whom it answered too.
+_ELSEWHERE = """SELECT 1 FROM writes WHERE has_key AND (is_promised OR ?3) AND content = ?1
+ AND ifnull(means, ?2) = ?2 AND fate != 'dropped' LIMIT 1"""
 _ANSWERED = "UPDATE writes SET answer = ? WHERE receipt = ? AND has_key AND fate = 'applied'"
 _DOUBTED = "UPDATE writes SET fate = 'conflict', reason = ?, waits = 0 WHERE receipt = ?"
 _MINE = "SELECT 1 FROM writes WHERE receipt = ? AND fate = 'sending' AND sender = ?"
@@ -197,12 +198,14 @@ class OutboxFile:
 
     def _submit(self, connection: sqlite3.Connection, row: _Row, *, sending: bool) -> tuple[Accepted, bytes | None]:
         key = row.write.key
+        sent_under = row.write.alias or key or row.receipt
         query, *values = _same(row.write, row.operation, row.at)
         same = connection.execute(query, values).fetchone()
         if same is not None:
             return _again(connection, row, same)
         # Who renewed his credential and delivers again is not known for the same: that is for a person to say.
-        is_doubted = bool(key) and connection.execute(_ELSEWHERE, (row.content, row.write.means)).fetchone() is not None
+        elsewhere = (row.content, row.write.means, bool(row.write.alias))
+        is_doubted = bool(key) and connection.execute(_ELSEWHERE, elsewhere).fetchone() is not None
         is_sent = sending and not is_doubted and connection.execute(_EARLIER, (row.record,)).fetchone() is None
         fate = Fate.SENDING if is_sent else Fate.QUEUED
         times = (row.at, row.at, row.at if is_sent else None)
@@ -227,7 +230,7 @@ class OutboxFile:
             fate = Fate.CONFLICT
             connection.execute(_DOUBTED, ("the same came under this key with another credential before", row.receipt))
         _advance(connection, row.record)
-        return Accepted(Verdict.SEND if is_sent else Verdict.KEPT, row.receipt, fate, key or row.receipt), None
+        return Accepted(Verdict.SEND if is_sent else Verdict.KEPT, row.receipt, fate, sent_under), None
 
 
 def noted(connection: sqlite3.Connection, receipt: str, outcome: Outcome, *, at: float, sender: str) -> bool:
@@ -322,7 +325,7 @@ def _withdraw(connection: sqlite3.Connection, row: _Row) -> None:
 def _again(connection: sqlite3.Connection, row: _Row, same: tuple[Any, ...]) -> tuple[Accepted, bytes | None]:
     """What is said to a write that was submitted before, and what the platform answered to it, as it is kept."""
     receipt, fate, content, means, is_promised, answer = same
-    key = row.write.key or receipt
+    key = row.write.alias or row.write.key or receipt
     if content != row.content or (means is not None and means != row.write.means):
         return Accepted(Verdict.OTHER, "", Fate(fate), key), None
     if fate == Fate.SENDING and not is_promised:

@@ -34,11 +34,11 @@ __all__ = [
     "unpacked_write",
 ]
 
-_VERSION = 7
+_VERSION = 8
 _BUSY_SECONDS = 30.0
 _HINT = "restore it from a copy of this host, or see what it holds with sqlite3's .recover; nothing in it is elsewhere"
 # What came under the same key from somebody else, who may be the same with another credential.
-_ELSEWHERE = "CREATE INDEX IF NOT EXISTS writes_elsewhere ON writes (content) WHERE has_key AND is_promised"
+_ELSEWHERE = "CREATE INDEX IF NOT EXISTS writes_elsewhere ON writes (content) WHERE has_key"
 _ANSWERS = "CREATE INDEX IF NOT EXISTS writes_told ON writes (changed) WHERE answer NOT NULL AND is_promised"
 _TABLES = (
     """CREATE TABLE writes (
@@ -172,9 +172,9 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute("ALTER TABLE writes ADD COLUMN means BLOB")
         if version < 6:
             connection.execute("ALTER TABLE writes ADD COLUMN is_renamed INTEGER NOT NULL DEFAULT 0")
-        for column in ("seen TEXT", "copies INTEGER NOT NULL DEFAULT 0"):
+        for column in ("seen TEXT", "copies INTEGER NOT NULL DEFAULT 0") if version < 7 else ():
             connection.execute(f"ALTER TABLE writes ADD COLUMN {column}")
-        for index in (_ELSEWHERE, _ANSWERS):
+        for index in ("DROP INDEX IF EXISTS writes_elsewhere", _ELSEWHERE, _ANSWERS):
             connection.execute(index)
         connection.execute(f"PRAGMA user_version = {_VERSION}")
         connection.execute("COMMIT")
