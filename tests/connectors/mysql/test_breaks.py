@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from holdfast.core.feed import Break
 from tests.connectors.mysql.building import absent
 from tests.connectors.mysql.following import Mirror
-from tests.mariadb_server import Database
+from tests.mariadb_server import Database, Server
 from tests.waiting import eventually
 
 TABLES = (
@@ -46,6 +48,8 @@ DEFINITIONS = (
     ("DROP INDEX by_code ON items", "definition of items"),
     ("CREATE UNIQUE INDEX by_code ON items (code)", "definition of items"),
 )
+SWAP = "ALTER TABLE orders CHANGE amount code int, CHANGE code amount int NOT NULL"
+SWAP_BACK = "ALTER TABLE orders CHANGE amount code int NOT NULL, CHANGE code amount int"
 ELSEWHERE = (
     "CREATE TABLE orders (id int); INSERT INTO orders VALUES (1); ALTER TABLE orders ADD x int; TRUNCATE orders; "
     "SET SESSION binlog_format = STATEMENT; INSERT INTO orders VALUES (2, 2)"
@@ -131,6 +135,34 @@ def test_a_definition_is_seen_while_nothing_else_happens(mirror: Mirror) -> None
         mirror.database.run("SET sql_log_bin = 0", "CREATE TABLE fresh (id int PRIMARY KEY)")
         eventually(lambda: mirror.take(feed)[0] is not None, "the new table is seen")
     assert "new: fresh" in mirror.breaks[0].why
+
+
+def test_rows_are_never_told_under_the_names_of_other_columns(mirror: Mirror) -> None:
+    """Two columns of one type change their names behind the binlog's back: not one row of theirs is believed."""
+    database = mirror.database
+    with mirror.feed() as feed:
+        database.run("UPDATE orders SET amount = -1 WHERE id = 1")
+        eventually(lambda: mirror.take(feed) and mirror.records("orders"), "the first change is told")
+        database.run("SET sql_log_bin = 0", SWAP)
+        database.run("UPDATE orders SET amount = 707 WHERE id = 7")
+        found = eventually(lambda: mirror.take(feed)[0], "the other definition is seen")
+    assert found.collections == ("orders",)
+    assert [row["id"] for _, row in mirror.records("orders")] == [1]
+
+
+def test_names_that_the_binlog_tells_are_held_to_those_of_the_table(mariadb_servers: Callable[..., Server]) -> None:
+    """With binlog_row_metadata = FULL not even a definition that is there and gone again is missed."""
+    with mariadb_servers(binlog_row_metadata="FULL").database() as database:
+        database.run(*TABLES)
+        mirror = Mirror(database)
+        database.run("UPDATE orders SET amount = -1 WHERE id = 1")
+        assert mirror.catch_up() is None
+        for definition in (SWAP, SWAP_BACK):
+            database.run("SET sql_log_bin = 0", definition)
+            database.run("UPDATE orders SET amount = -id WHERE id = 7")
+        found = mirror.catch_up()
+    assert found is not None
+    assert "column amount was named code" in found.why
 
 
 @pytest.mark.parametrize("statements", NONE)

@@ -80,12 +80,16 @@ class Field:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TableMap:
-    """A table as it was when rows of it changed. Equal maps are the same object as long as a file lasts."""
+    """A table as it was when rows of it changed. Equal maps are the same object as long as a file lasts.
+
+    `names` are those of its columns, if the server tells them (binlog_row_metadata = FULL).
+    """
 
     id: int
     schema: str
     name: str
     fields: tuple[Field, ...]
+    names: tuple[str, ...] = ()
 
 
 def description(data: bytes) -> Description:
@@ -168,7 +172,7 @@ INFLATED_BYTES_MAX = 256 << 20
 
 
 def table_map(data: bytes, at: int, end: int) -> TableMap:
-    """A table map, from its table's number at `at`; what it may say of names and signs of columns is left alone."""
+    """A table map, from its table's number at `at`, with the names of its columns if it has them."""
     number = int.from_bytes(data[at : at + 6], "little")
     schema, at = _name(data, at + 8)
     name, at = _name(data, at)
@@ -188,7 +192,27 @@ def table_map(data: bytes, at: int, end: int) -> TableMap:
         fields.append(_field(kind, meta, bool(nulls[index >> 3] >> (index & 7) & 1)))
     if at != nulls_at:
         raise ValueError("metadata of columns that are unknown")
-    return TableMap(number, schema, name, tuple(fields))
+    return TableMap(number, schema, name, tuple(fields), _names(data, nulls_at + len(nulls), end))
+
+
+def _names(data: bytes, at: int, end: int) -> tuple[str, ...]:
+    """What follows in a table map are parts of a kind and a length; of these only names matter."""
+    while at < end:
+        kind = data[at]
+        length, at = lenenc(data, at + 1)
+        if kind == _COLUMN_NAMES:
+            found = []
+            end = at + length
+            while at < end:
+                width, at = lenenc(data, at)
+                found.append(data[at : at + width].decode())
+                at += width
+            return tuple(found)
+        at += length
+    return ()
+
+
+_COLUMN_NAMES = 4
 
 
 def lenenc(data: bytes, at: int) -> tuple[int, int]:

@@ -35,7 +35,7 @@ from holdfast.connectors.mysql.dump import Dump, Start, dump
 from holdfast.connectors.mysql.events import Events
 from holdfast.connectors.mysql.following import Broken, Tables, load_tables
 from holdfast.connectors.mysql.items import File
-from holdfast.connectors.mysql.marks import definition_marks
+from holdfast.connectors.mysql.marks import altered, definition_marks
 from holdfast.connectors.mysql.position import Position, examine, file_number, log_end, parse_position, replica_id
 from holdfast.connectors.mysql.reader import MysqlReader
 from holdfast.connectors.mysql.rows import REPLACED, UPDATED, Images
@@ -183,6 +183,7 @@ class _Feed:
         self._is_elsewhere = False  # until another server's binlog has proved to go on from here
         self._looked = time.monotonic()
         self._has_other_indexes = False
+        self._opened: set[str] = set()  # tables that were opened since they were held to their definitions
         self._clock = ServerClock(connection)
         self._untold: dict[str, str] = {}
         self._is_capped = False  # a transaction of the window told a time that has yet to come
@@ -253,6 +254,8 @@ class _Feed:
                 self._look()
         except Broken as broken:
             self._trouble = broken
+        if window.is_whole and window.transactions and (other := self._altered()):
+            self._trouble, window.is_whole = other, False
         if self._trouble is not None and not (window.is_whole and window.transactions):
             self._count_cascades(self._trouble)
             yield Break(self._trouble.why, self._trouble.collections, self._trouble.kind)
@@ -266,6 +269,7 @@ class _Feed:
     def heed(self, block: Block) -> None:
         """Note what a block says beside its changes."""
         self._trouble = block.trouble
+        self._opened |= block.opened
         if block.looks:
             self._looked, self._has_other_indexes = 0.0, True
 
@@ -320,6 +324,13 @@ class _Feed:
             raise Broken(why)
         if self._has_other_indexes:
             self._learn(catalog)
+
+    def _altered(self) -> Broken | None:
+        """Whether rows may lie under other columns than the server wrote them of, asked when they are here."""
+        names, self._opened = sorted(self._opened), set()
+        known = self._tables.catalog
+        others = altered(known, load_catalog(self._connection, names), names) if names else ()
+        return Broken("its definition changed, untold by the binlog or since", others) if others else None
 
     def _learn(self, catalog: Catalog) -> None:
         """Take the tables as they are now, with the same columns and keys as before."""

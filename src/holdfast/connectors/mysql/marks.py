@@ -8,11 +8,12 @@ the references that act. It does not hold what a session without binlog does to 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import replace
 
 from holdfast.connectors.mysql.catalog import Catalog, Table
 
-__all__ = ["definition_marks"]
+__all__ = ["altered", "definition_marks"]
 
 
 def definition_marks(catalog: Catalog) -> str:
@@ -21,6 +22,20 @@ def definition_marks(catalog: Catalog) -> str:
     # What the server alters by itself is judged by them; under which name is all the same.
     facts += [repr(replace(each, name="")) for each in catalog.acting]
     return hashlib.sha256("\n".join(sorted(facts)).encode()).hexdigest()[:16]
+
+
+def altered(known: Catalog, now: Catalog, names: Iterable[str]) -> tuple[str, ...]:
+    """Which of these tables are gone, or have other traces than they had; in order.
+
+    The server numbers a table anew when it opens it, and so whenever its definition has changed. Of a table whose
+    number is new this has to be asked when rows of it are here: if it is not altered, they were written of what is
+    known, unless somebody altered it and altered it back meanwhile.
+    """
+    return tuple(
+        name
+        for name in sorted(names)
+        if name not in now.tables or _facts(now.tables[name]) != _facts(known.tables[name])
+    )
 
 
 def _facts(table: Table) -> list[str]:

@@ -67,6 +67,8 @@ class Layout:
             column = columns[number] if number < len(columns) else None
             if column is None and field.type != _HASH:
                 raise OtherTable(f"it had {len(described.fields)} columns, and has {len(columns)}")
+            if column is not None and described.names and described.names[number] != column.name:
+                raise OtherTable(f"column {column.name} was named {described.names[number]}")
             how = packing(field, column)
             if how is None:
                 raise OtherTable(f"column {column.name if column else number} was of another type")

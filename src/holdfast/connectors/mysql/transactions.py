@@ -52,7 +52,8 @@ _Row: TypeAlias = tuple[Table, Layout, Rows]
 class Block:
     """What was gathered since the last block. `transactions` are times in microseconds and names; `goes_on` if the
     first is the one within which the last block ended. `images` are by table, each layout of it apart, in order; their
-    owners number the transactions. `end` is where the last one that is whole ended.
+    owners number the transactions. `end` is where the last one that is whole ended. `opened` are tables that the server
+    opened anew: their rows may be of another definition.
     """
 
     end: Position
@@ -62,6 +63,7 @@ class Block:
     is_last: bool = True
     size: int = 0
     looks: bool = False
+    opened: set[str] = field(default_factory=set)
     trouble: Broken | None = None
 
 
@@ -271,6 +273,7 @@ class Gathering:
                 known = self._layouts[item.table] = table, Layout(item.table, table, self._charsets)
             except OtherTable as other:
                 raise Broken(f"its definition changed: {other}", (table.name,)) from other
+            self._block.opened.add(table.name)
         layout = known[1]
         if item.columns != layout.full or item.columns_after != layout.full:
             raise Broken(
