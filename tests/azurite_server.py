@@ -1,7 +1,4 @@
-"""Azurite as an Azure Blob server for tests, where it is installed (`npm install -g azurite`, or AZURITE names it).
-
-Debian's node is too old for it, so setup installs none; without it the run says what was not tested.
-"""
+"""Azurite as an Azure Blob server for tests: the one of the set-up, with its own node, or another on the PATH."""
 
 from __future__ import annotations
 
@@ -10,7 +7,9 @@ import hashlib
 import hmac
 import itertools
 import os
+import shutil
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ from holdfast.sample.processes import free_port
 from holdfast.vault.stores.object import ObjectStore
 from holdfast.vault.stores.object_bucket import Way
 from holdfast.vault.stores.object_url import parse_address
-from tests.conftest import AZURITE
 from tests.moto_server import answers
 from tests.s3_server import BRIEF
 from tests.waiting import eventually
@@ -77,14 +75,17 @@ class AzureServer:
 def azurite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
     """The one Azurite of this test process."""
     port, folder = free_port(), tmp_path_factory.mktemp("azurite")
-    assert AZURITE
+    path = f"{sys.prefix}/bin:{os.environ.get('PATH', '')}"
+    program = shutil.which("azurite-blob", path=path)
+    if not program:
+        pytest.fail("no Azurite on this machine: scripts/setup.sh test installs one", pytrace=False)
     options = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence", "--disableTelemetry"]
     server = AzureServer(f"http://127.0.0.1:{port}", base64.b64encode(os.urandom(64)).decode())
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["setpriv", "--pdeathsig=KILL", "--", AZURITE, *options, "--skipApiVersionCheck"],
+            ["setpriv", "--pdeathsig=KILL", "--", program, *options, "--skipApiVersionCheck"],
             cwd=folder,
-            env={**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{server.key}"},
+            env={**os.environ, "PATH": path, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{server.key}"},
             stdout=log,
             stderr=log,
         )

@@ -21,7 +21,6 @@ from tests.warm.commands import Commands, warm_commands
 
 ROOT = Path(__file__).resolve().parent.parent
 CHINOOK = Path(os.environ.get("HOLDFAST_CHINOOK") or ROOT.parent / "shared/data/chinook/Chinook_Sqlite.sqlite")
-AZURITE = os.environ.get("AZURITE") or shutil.which("azurite-blob")
 
 Holdfast = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -45,9 +44,8 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests of the real shop and of Azure where these are absent; the summary says so (below)."""
+    """Leave out the tests of the real shop where that is absent; the summary says so (below)."""
     absent = set() if CHINOOK.exists() else {"chinook", "chinook_folder"}
-    absent |= set() if AZURITE else {"azurite_server"}
     without = [item for item in items if absent & {*getattr(item, "fixturenames", ())}]
     config.hook.pytest_deselected(items=without)
     items[:] = [item for item in items if item not in without]
@@ -60,10 +58,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("NOT TESTED: the real shop")
         terminalreporter.line("The Chinook database is absent, so no test of the real shop ran.")
         terminalreporter.line("Put it at ../shared/data/chinook/Chinook_Sqlite.sqlite, or name it in HOLDFAST_CHINOOK.")
-    if not AZURITE:
-        terminalreporter.section("NOT TESTED: Azure")
-        terminalreporter.line("Azurite is absent, so the contract of stores did not run on Azure's protocol.")
-        terminalreporter.line("Install it with node 20 or later: npm install -g azurite; or name it in AZURITE.")
 
 
 @pytest.fixture(scope="session")
