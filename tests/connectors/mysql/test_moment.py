@@ -183,13 +183,29 @@ def test_a_snapshot_opens_while_tables_are_altered_again_and_again(mariadb: Data
     assert opened
 
 
-def test_a_statement_that_keeps_the_lock_away_is_told(mariadb: Database) -> None:
-    """Somebody else's backup: nobody waits behind us for ever."""
+def test_a_backup_that_keeps_the_lock_away_is_told(mariadb: Database) -> None:
+    """Whoever reads it knows what to wait for, and nobody waits behind us for ever."""
     mariadb.run("CREATE TABLE t (n int)")
     with mariadb.session() as other, other.cursor() as cursor:
         cursor.execute("BACKUP STAGE START")
-        with pytest.raises(Unreachable, match="timeout"), MysqlReader(mariadb.url).snapshot():
+        with (
+            pytest.raises(Unreachable, match=r"another backup holds .*waited for 3 s"),
+            MysqlReader(mariadb.url).snapshot(),
+        ):
             pytest.fail("a snapshot was opened beside a backup")
+
+
+def test_a_table_that_is_held_is_told(mariadb: Database) -> None:
+    """Without the right to lock everything the same is said of LOCK TABLES."""
+    mariadb.run("CREATE TABLE t (n int) ENGINE = MyISAM")
+    user = mariadb.user("reader", "SELECT, LOCK TABLES ON {db}.*")
+    with mariadb.session() as other, other.cursor() as cursor:
+        cursor.execute("LOCK TABLES t WRITE")
+        with (
+            pytest.raises(Unreachable, match=r"tables without transactions.*LOCK TABLES.*waited for 3 s"),
+            MysqlReader(user).snapshot(),
+        ):
+            pytest.fail("a snapshot was opened of a table that somebody holds")
 
 
 @pytest.mark.parametrize("engine", ["MyISAM", "Aria", "MEMORY"])

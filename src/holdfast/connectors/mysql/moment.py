@@ -11,8 +11,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -39,11 +39,19 @@ _TABLES_AT_ONCE = 50
 _KEPT_BYTES = 32 << 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DENIED = (1044, 1142, 1227)
+_TIMEOUT = 1205
 # The table's definition has changed, or somebody who is about to change it stands before us.
-_ALTERED = (1412, 1205)
+_ALTERED = (1412, _TIMEOUT)
 _SECONDS = 10
-# While the lock is waited for, others wait for it too.
+# While the lock is waited for, others wait for it too: whoever defines something, then whoever commits.
 _SECONDS_TO_LOCK = 3
+_HOLDS_START = (
+    "another backup holds the server's backup lock (BACKUP STAGE, as mariadb-backup takes it), or a session holds "
+    "tables for itself (LOCK TABLES … WRITE)"
+)
+_HOLDS_DEFINITIONS = "a statement that defines something, or writes to a table without transactions, is still at work"
+_HOLDS_COMMITS = "a session keeps commits from being stopped (on MySQL any long query does)"
+_HOLDS_KEPT = "a session writes to tables without transactions, or holds them for itself (LOCK TABLES … WRITE)"
 _SECONDS_AWAY = 30
 
 
@@ -68,7 +76,8 @@ def hold(url: str) -> Held:
             stack.pop_all()
             return held
     raise Unreachable(
-        f"{place}: its tables were altered just as they were to be read", hint="try again when no migration runs"
+        f"{place}: its tables were altered, or held (LOCK TABLES … WRITE), just as they were to be read",
+        hint="try again when no migration runs, and nobody holds them",
     )
 
 
@@ -108,32 +117,39 @@ class _Lock:
 
     def __init__(self, url: str, server: Server) -> None:
         self._is_mariadb = server.is_mariadb
+        self._place = shown(url)
         self._connection = connect(url)
         self._since = 0.0
         # Should this host be cut off just then, nobody else shall wait for long.
         self._run(f"SET lock_wait_timeout = {_SECONDS_TO_LOCK}, wait_timeout = {_SECONDS_AWAY}")
         try:
             # On MariaDB this stops nobody yet.
-            self._run("BACKUP STAGE START" if server.is_mariadb else "FLUSH TABLES WITH READ LOCK")
+            with _awaited(self._place, _HOLDS_START if server.is_mariadb else _HOLDS_COMMITS):
+                self._run("BACKUP STAGE START" if server.is_mariadb else "FLUSH TABLES WITH READ LOCK")
             self.is_allowed = True
         except pymysql.MySQLError as error:
             self.is_allowed = False
             if error.args[0] not in _DENIED:
                 self.close()
                 raise
+        except Unreachable:
+            self.close()
+            raise
         if self.is_allowed and not server.is_mariadb:
             self._run("UNLOCK TABLES")
 
     def stop_definitions(self) -> None:
         """Let nobody create, alter or drop a table."""
         if self.is_allowed and self._is_mariadb:
-            self._run("BACKUP STAGE BLOCK_DDL")
+            with _awaited(self._place, _HOLDS_DEFINITIONS):
+                self._run("BACKUP STAGE BLOCK_DDL")
 
     def stop_commits(self) -> None:
         """Let nobody commit."""
         self._since = time.monotonic()
         if self.is_allowed:
-            self._run("BACKUP STAGE BLOCK_COMMIT" if self._is_mariadb else "FLUSH TABLES WITH READ LOCK")
+            with _awaited(self._place, _HOLDS_COMMITS):
+                self._run("BACKUP STAGE BLOCK_COMMIT" if self._is_mariadb else "FLUSH TABLES WITH READ LOCK")
 
     def release(self) -> float:
         """Let everybody go on. Returns for how many seconds nobody could commit."""
@@ -159,6 +175,7 @@ class _Keeper:
         is_small = sum(table.bytes_estimate for table in tables) <= _KEPT_BYTES
         self._tables = tables if is_small and catalog.server.is_mariadb else []
         self._session = stack.enter_context(closing(Session(url))) if self._tables else None
+        self._place = shown(url)
         self._is_locked = False
 
     def lock(self) -> None:
@@ -166,9 +183,10 @@ class _Keeper:
         if self._session is None:
             return
         tables = ", ".join(f"{table.sql_name} READ" for table in self._tables)
-        self._session.run(f"SET wait_timeout = {_SECONDS_AWAY}")
+        self._session.run(f"SET lock_wait_timeout = {_SECONDS_TO_LOCK}, wait_timeout = {_SECONDS_AWAY}")
         try:
-            self._session.run(f"LOCK TABLES {tables}")
+            with _awaited(self._place, _HOLDS_KEPT):
+                self._session.run(f"LOCK TABLES {tables}")
         except pymysql.MySQLError as error:
             if error.args[0] not in _DENIED:
                 raise
@@ -187,6 +205,20 @@ class _Keeper:
             kept[table.name] = [projection.values(batch) for batch in rows]
         self.late = {}
         return kept
+
+
+@contextmanager
+def _awaited(place: str, holder: str) -> Iterator[None]:
+    """Tell who holds what is waited for."""
+    try:
+        yield
+    except pymysql.MySQLError as error:
+        if error.args[0] != _TIMEOUT:
+            raise
+        raise Unreachable(
+            f"{place}: {holder}; it was waited for {_SECONDS_TO_LOCK} s, for others wait meanwhile",
+            hint="try again when it has ended; SHOW PROCESSLIST shows to root who that is",
+        ) from error
 
 
 def _place(lane: Lane, questions: Connection, catalog: Catalog, gtids: str) -> BinlogPlace | None:
