@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -26,6 +26,7 @@ from holdfast.core.front import HEARD, LOG
 from holdfast.core.hops import reached_at
 from holdfast.core.outage import GatewayConfig
 from holdfast.core.routing import route_mistakes
+from holdfast.core.writes import checks_of
 from holdfast.errors import HoldfastError, Usage
 from holdfast.gates import KEEPER, Setup, authority_of, gateway_of, outbox_file, upstream_of
 from holdfast.identities import Held, Keys, held_in
@@ -36,14 +37,15 @@ from holdfast.operations.outbox import Replayer, Replaying
 from holdfast.operations.sealing import open_sealing
 from holdfast.outboxes import replaying_of
 from holdfast.places import secret_at
-from holdfast.standins import copier, copy_key, stand_in
-from holdfast.state.breakers import BreakerFiles
+from holdfast.standins import copier, copy_key, stand_in, unmeant
+from holdfast.state.breakers import BreakerFiles, kept_state
 from holdfast.state.disk import translated
 from holdfast.state.happened import Happened
 from holdfast.state.outboxlanes import OutboxLanes
 from holdfast.watches import GATEWAY, front_of, journal_of
 
 if TYPE_CHECKING:
+    from holdfast.api import OpenVault
     from holdfast.operations.copy import Copier
 
 __all__ = ["Kept", "canary_of", "keeping", "read_gateway", "replay_alone"]
@@ -53,6 +55,7 @@ _AGAIN_SECONDS = 1.0
 _AGAIN_SECONDS_MAX = 300.0  # between two tries to bring the copy up
 _MISSING_SECONDS_MAX = 30.0  # while there is none
 _PATIENCE = 10  # times as long as a try took that failed
+_CHECK_SECONDS = 5.0  # that a start waits for the vault to say whether it has what is declared
 _KEYS_SECONDS = 86400.0  # that the key of a write which was answered is remembered
 _log = logging.getLogger(__name__)
 
@@ -69,6 +72,7 @@ class Kept:
     folder: Path
     key: bytes
     authority: str
+    config: Path
 
     @property
     def front(self) -> Path:
@@ -89,20 +93,23 @@ def read_gateway(config: Path) -> Kept:
     mistakes = [*route_mistakes(routes), *access_mistakes(gateway, routes)]
     mistakes += [f"route {name}: {what}" for name, what in misread.items()]
     if mistakes:
-        lines = "".join(f"\n  {each}" for each in mistakes)
-        raise Usage(
-            f"{config}: what the gateway is to do is not clear:{lines}", hint="mend it and run the command again"
-        )
+        raise _unclear(config, mistakes)
     text, folder = config.read_text(encoding="utf-8"), project.state.absolute() / GATEWAY
-    return Kept(project, gateway, text, folder, copy_key(), authority_of(gateway, project.folder))
+    return Kept(project, gateway, text, folder, copy_key(), authority_of(gateway, project.folder), config)
+
+
+def _unclear(config: Path, mistakes: Sequence[str]) -> Usage:
+    lines = "".join(f"\n  {each}" for each in mistakes)
+    return Usage(f"{config}: what the gateway is to do is not clear:{lines}", hint="mend it and run the command again")
 
 
 @asynccontextmanager
 async def keeping(kept: Kept, identity: Keys = None) -> AsyncIterator[Keeper]:
     """The keeper at work, until the block ends. Raises Refused if another one keeps this gateway, Usage if a named key
-    can't be read.
+    can't be read, or the vault does not have what a check of writes names.
     """
     project, gateway, held = kept.project, kept.gateway, held_in(identity)
+    await _refuse_unmeant(kept, held)
     deadlines = {each.name: each.deadline_seconds for each in project.config.routes if each.deadline_seconds}
     async with AsyncExitStack() as stack:
         files = stack.enter_context(closing(BreakerFiles(kept.folder, front=kept.front)))
@@ -116,6 +123,7 @@ async def keeping(kept: Kept, identity: Keys = None) -> AsyncIterator[Keeper]:
         lanes = OutboxLanes(stack.enter_context(closing(outbox_file(kept.folder, open_sealing(kept.folder)))))
         answering = stand_in(project.config, kept.folder, kept.key)
         copying = _Copying(kept, held)
+        keeper.keep_checks(sorted(copying.right))
         replaying = replace(
             replaying_of(project, lanes, platform, answering),
             may_send=lambda: keeper.standing.mode is Mode.CLOSED,
@@ -215,6 +223,7 @@ async def _copying(kept: Kept, copying: _Copying, keeper: Keeper) -> None:
             while True:
                 began = loop.time()
                 keeper.copy = told = await loop.run_in_executor(thread, copying.refresh)
+                keeper.keep_checks(sorted(copying.right))
                 # What fails may fail again, each time after much work.
                 most = _AGAIN_SECONDS_MAX if all(told["as_of"].values()) else _MISSING_SECONDS_MAX
                 again = 0.0 if not told["problem"] else min(_PATIENCE * (loop.time() - began), most)
@@ -224,10 +233,13 @@ async def _copying(kept: Kept, copying: _Copying, keeper: Keeper) -> None:
 
 
 class _Copying:
-    """What keeps the copy up; `looks` counts how often it was brought up to what the vault holds."""
+    """What keeps the copy up; `looks` counts how often it was brought up to what the vault holds, `right` are the
+    checks of writes that the vault was found to have all of, now or before.
+    """
 
     def __init__(self, kept: Kept, held: Held) -> None:
         self.looks = 0
+        self.right = _right_before(kept)
         self._kept = kept
         self._held = held
         self._copier: Copier | None = None
@@ -245,11 +257,12 @@ class _Copying:
         """Bring it up to date, as far as that can be; how it stands then."""
         try:
             if self._copier is None:
-                self._copier = self._opened()
+                self._copier = copier(_opened(self._kept, self._held), self._kept.folder, self._kept.key)
             copied = self._copier.refresh()
             self.looks += 1
             self._answering.look()
-            problem, self._routes = "", {**copied.wrong, **self._answering.unchecked}
+            problem, self._routes = "", copied.wrong
+            self.right |= {text for name, text in _checks(self._kept).items() if name not in copied.wrong}
             wrong = "; ".join(f"route {name} can't be answered: {what}" for name, what in self._routes.items())
             self._wrong = _told("the copy", self._wrong, wrong)
         except HoldfastError as err:
@@ -262,12 +275,41 @@ class _Copying:
             with suppress(HoldfastError):
                 self._copier.close()
 
-    def _opened(self) -> Copier:
-        from holdfast.api import OpenVault
 
-        project = self._kept.project
-        vault = OpenVault(project, self._held.opens(project), alone=True)
-        return copier(vault, self._kept.folder, self._kept.key)
+async def _refuse_unmeant(kept: Kept, held: Held) -> None:
+    """Raise Usage where the vault does not have what a check of writes names. One that it had when a gateway served it
+    before is told in the log: that a column was renamed since must not keep the gateway from coming back. So is all of
+    them where the vault does not answer in time.
+    """
+    checks, before = _checks(kept), _right_before(kept)
+    if set(checks.values()) <= before:
+        return
+    asked = asyncio.get_running_loop().run_in_executor(None, lambda: unmeant(_opened(kept, held)))
+    try:
+        wrong = await asyncio.wait_for(asyncio.shield(asked), _CHECK_SECONDS)
+    except (HoldfastError, TimeoutError):
+        asked.add_done_callback(lambda done: done.exception())
+        return
+    if found := [f"route {name}: {what}" for name, what in wrong.items() if checks[name] not in before]:
+        raise _unclear(kept.config, found)
+
+
+def _checks(kept: Kept) -> dict[str, str]:
+    """The checks of writes, by route, as they are told from others."""
+    checks = checks_of(kept.project.config.routes)
+    return {name: " ".join([each["collection"], *sorted(set(each) - {"collection"})]) for name, each in checks.items()}
+
+
+def _right_before(kept: Kept) -> set[str]:
+    """Of these checks those that the vault had all of when a gateway of this folder served them."""
+    found = kept_state(kept.folder).get("checks")
+    return set(_checks(kept).values()) & set(map(str, found if isinstance(found, list) else ()))
+
+
+def _opened(kept: Kept, held: Held) -> OpenVault:
+    from holdfast.api import OpenVault
+
+    return OpenVault(kept.project, held.opens(kept.project), alone=True)
 
 
 async def _tell_troubles(keeper: Keeper) -> None:

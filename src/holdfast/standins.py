@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from holdfast.operations.copy import Copier
     from holdfast.vault.states import State
 
-__all__ = ["copier", "copy_key", "patient_stand_in", "stand_in"]
+__all__ = ["copier", "copy_key", "patient_stand_in", "stand_in", "unmeant"]
 
 QUICK_SECONDS = 0.02  # for which one question may hold up all other requests of a worker
 PATIENT_SECONDS = 1.0
@@ -43,6 +43,7 @@ def patient_stand_in(config: Config, folder: Path, key: bytes) -> PatientStandIn
 def copier(vault: OpenVault, folder: Path, key: bytes) -> Copier:
     """What keeps the copy in a folder up, for one thread: `refresh` it as often as the gateway's configuration says."""
     from holdfast.core.drafts import drafted, needs
+    from holdfast.core.writes import checks_of
     from holdfast.incidents import LATEST
     from holdfast.operations.copy import Copier, Wishes
     from holdfast.state.copies import CopyWriter
@@ -60,8 +61,23 @@ def copier(vault: OpenVault, folder: Path, key: bytes) -> Copier:
         state = vault.state(LATEST if good is None else None, names)
         return state, good is None
 
-    wishes = Wishes(drafts, needs(drafts, config.routes), _texts(config))
+    wishes = Wishes(drafts, needs(drafts, config.routes), _texts(config), checks_of(config.routes))
     return Copier(vault.vault, states, wishes, CopyWriter(folder, key))
+
+
+def unmeant(vault: OpenVault) -> dict[str, str]:
+    """What the checks of writes name that the vault does not have, by route; nothing of what no key at hand opens.
+    Raises HoldfastError where the vault can't be asked.
+    """
+    from holdfast.core.writes import check_mistakes, checks_of
+
+    checks = checks_of(vault.project.config.routes)
+    state = vault.state(None, sorted({each["collection"] for each in checks.values()})) if checks else None
+    if state is None:
+        return {}
+    schemas = {name: each.part.schema for name, each in state.collections.items() if not each.part.dropped}
+    known = {name: each for name, each in checks.items() if each["collection"] in schemas or not state.closed}
+    return check_mistakes(known, schemas)
 
 
 def _texts(config: Config) -> Texts:

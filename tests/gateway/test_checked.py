@@ -11,6 +11,8 @@ import pytest
 
 from holdfast.api import open_vault
 from holdfast.sample.processes import free_port, started
+from holdfast.state.breakers import kept_state
+from tests.conftest import Holdfast
 from tests.gateway.stage import ask, prepared, running
 from tests.outage_proxy import OutageProxy, Refuse, outage_proxy
 from tests.waiting import eventually
@@ -39,12 +41,13 @@ record = "subscriptions/{{id}}"
 copy = {{ collection = "subscriptions", id = "{{id}}" }}
 
 [[route]]
-name = "misspelt"
+name = "address"
 path = "/api/customers/{{id}}"
 methods = ["PATCH"]
 class = "queue-write"
-copy = {{ collection = "subscriptions", number = "{{id}}" }}
+copy = {{ collection = "customers", {column} = "{{id}}" }}
 """
+AWAY = "http://127.0.0.1:1"
 
 
 class Business:
@@ -90,15 +93,13 @@ def business(tmp_path: Path) -> Iterator[Business]:
     ):
         port = free_port()
         with (folder / "holdfast.toml").open("a") as written:
-            written.write(DECLARED.format(upstream=proxy.url, port=port))
+            written.write(DECLARED.format(upstream=proxy.url, port=port, column="email"))
         with running(folder, port):
             yield Business(folder, proxy, port)
 
 
 def test_nobodys_change_is_written_over_though_no_route_reads_from_the_copy(business: Business) -> None:
-    """Two writes are kept; one of their records is changed by somebody else, and captured: that one is for a person.
-    A route whose version no copy can tell is named.
-    """
+    """Two writes are kept; one of their records is changed by somebody else, and captured: that one is for a person."""
     eventually(lambda: business.told()["status"] == "ok", "a copy of what is checked")
     business.proxy.begin(Refuse())
     eventually(lambda: business.told()["mode"] == "open", "an open breaker")
@@ -117,7 +118,37 @@ def test_nobodys_change_is_written_over_though_no_route_reads_from_the_copy(busi
     eventually(are_settled, "a copy of after the outage, and what it says")
     assert fates() == ["conflict", "applied"]
     assert (business.seats(1), business.seats(2)) == (7, 42)
-    assert (
-        "route misspelt can't be answered: copy: subscriptions has no column number"
-        in (business.folder / "gateway.log").read_text()
-    )
+
+
+def test_a_check_of_what_the_vault_does_not_have_is_refused_but_for_one_that_it_had(
+    tmp_path: Path, holdfast: Holdfast
+) -> None:
+    """All its writes would be for a person, and nobody would know before the outage. That a column was renamed since
+    keeps no gateway from coming back: it is named.
+    """
+    folder = tmp_path / "shop"
+    prepared(folder, orders=5)
+    plain, port = (folder / "holdfast.toml").read_text(), free_port()
+
+    def declare(column: str) -> None:
+        (folder / "holdfast.toml").write_text(plain + DECLARED.format(upstream=AWAY, port=port, column=column))
+
+    declare("number")
+    what = 'route address: copy: customers has no column number; name those of its key, as { collection = "customers"'
+    for command in (("serve",), ("check",)):
+        said = holdfast("gateway", *command, "--config", folder / "holdfast.toml")
+        assert (said.returncode, what.removeprefix("route ") in said.stdout + said.stderr) == (
+            2 if command == ("serve",) else 4, True,
+        ), said.stderr  # fmt: skip
+    declare("email")
+    with running(folder, port):
+        checks = ["customers email", "subscriptions id"]
+        eventually(
+            lambda: kept_state(folder / ".holdfast" / "gateway").get("checks") == checks, "a check that is right"
+        )
+    with closing(sqlite3.connect(folder / "billing.db")) as database:
+        database.execute("ALTER TABLE customers RENAME COLUMN email TO mail")
+    open_vault(folder / "holdfast.toml").capture()
+    with running(folder, port):
+        told = "route address can't be answered: copy: customers has no column email"
+        eventually(lambda: told in (folder / "gateway.log").read_text(), "the route is named")

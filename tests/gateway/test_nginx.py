@@ -46,10 +46,12 @@ class Fronted:
     gateway: Echo
     log: socket.socket
     errors: Path
+    address: str = "127.0.0.1"
 
     def ask(self, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> tuple[int, str]:
-        """Status and text of an answer."""
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+        """Status and text of an answer, to somebody at `self.address`."""
+        address = (self.address, 0)
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, 20, source_address=address)) as connection:
             connection.request(method, path, body, {name.replace("_", "-"): each for name, each in headers.items()})
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
@@ -151,11 +153,12 @@ def test_reads_go_straight_and_writes_through_the_gateway(fronted: Fronted) -> N
 
 
 def test_its_log_tells_what_the_platform_answered(fronted: Fronted) -> None:
-    """Each read is a line with its route, status and time; writes are counted by the gateway itself."""
-    fronted.ask("/api/orders/7")
+    """Each read is a line with its route, status, time and who asked; writes are counted by the gateway itself."""
+    fronted.address = "127.0.0.7"
+    fronted.ask("/api/orders/7", X_Forwarded_For="10.9.8.7")
     found = fronted.logged()
     assert found is not None
-    assert (found.route, found.status, found.is_good) == ("order", 200, True)
+    assert (found.route, found.status, found.is_good, found.client) == ("order", 200, True, "127.0.0.7")
     assert 0 <= found.seconds < 1
     fronted.platform.status = 500
     fronted.ask("/elsewhere")
@@ -319,6 +322,14 @@ def test_a_proxy_before_nginx_is_believed(make: Make) -> None:
     fronted.ask("/api/orders", X_Forwarded_For="10.9.8.7", X_Forwarded_Proto="https", X_Forwarded_Host="shop.example")
     _, _, headers, _ = fronted.platform.asked[0]
     assert headers["x-forwarded-for"] == "10.9.8.7, 127.0.0.1"
+    for said, client in (("", "10.9.8.7"), ("6.6.6.6, 10.9.8.8", "10.9.8.8"), ("2001:db8::7", "2001:db8::7")):
+        if said:
+            fronted.ask("/api/orders", X_Forwarded_For=said)
+        found = fronted.logged()
+        assert (found and found.client) == client
+    fronted.ask("/api/orders", X_Forwarded_For="order 200 200 0.1")
+    found = fronted.logged()
+    assert (found and (found.client, found.status)) == ("127.0.0.1", 200)
     assert (headers["x-forwarded-proto"], headers["x-forwarded-host"]) == ("https", "shop.example")
     with pytest.raises(Usage, match="no address"):
         nginx_config(GatewayConfig("http://a", fronts=("127.0.0.1",)), (), Front(Path("/run"), behind=("proxy",)))

@@ -168,6 +168,35 @@ def test_five_failures_that_a_worker_reports_open_it_at_once(tmp_path: Path, pla
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("is_one", [True, False])
+def test_behind_nginx_too_one_visitor_is_told_from_all(tmp_path: Path, platform: Echo, is_one: bool) -> None:
+    """Who is turned away for asking too often, wherever he asks, closes the shop for nobody while the canary is right;
+    the same told to several is an outage.
+    """
+
+    async def run() -> None:
+        async with keeping(tmp_path, platform) as kept:
+            front = Mouth(tmp_path / "access.sock")
+            await kept.until(lambda: bool(platform.asked))
+            lines = [f"orders 200 192.0.2.{number} 200 0.01" for number in range(4)]
+            for number in range(12):
+                address = "192.0.2.9" if is_one else f"192.0.2.{number % 3}"
+                lines.append(f"{('carts', 'stock')[number % 2]} 503 {address} 503 0.01")
+            for line in lines:
+                data = f"<190>Nov 22 14:46:05 holdfast: {line}".encode()
+                await kept.until(lambda data=data: front.send(data))  # type: ignore[misc]
+            if is_one:
+                await kept.until(lambda: kept.keeper.breaker.evidence.counts(time.monotonic())[1] == 12)
+                asked = len(platform.asked)
+                await kept.until(lambda: len(platform.asked) > asked + 3)
+                assert kept.view.standing == Standing(Mode.CLOSED, 100, 0)
+            else:
+                await kept.until_mode(Mode.OPEN)
+            front.close()
+
+    asyncio.run(run())
+
+
 def test_errors_open_it_only_if_the_canary_asked_at_once_is_wrong_too(tmp_path: Path, platform: Echo) -> None:
     """One broken page is no outage; a platform that answers nothing but errors is stood in for in a moment."""
     seldom = Canary("/health", expect="platform GET", every_seconds=60.0, idle_seconds=60.0, timeout_seconds=0.3)

@@ -26,6 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from holdfast.core.front import Passed
 from holdfast.core.outage import BreakerLimits
 from holdfast.core.tally import Durations, Failed, Report, Who, is_error, number_of
 
@@ -162,15 +163,17 @@ class Evidence:
         self._fail(report.failed)
         self._count(report.at, good=report.good)
 
-    def passed(self, endpoint: str, now: float, *, seconds: float, is_good: bool, status: int = 0) -> None:
-        """What nginx saw of a request that it passed to the platform itself."""
-        if is_good:
-            self._usual.add(endpoint, {Durations.place(seconds): 1})
-            self._usual.paths.add((number_of(endpoint),), now)
-            self._good_at[_FRONT] = self._answered_at[endpoint] = now
+    def passed(self, passed: Passed, now: float) -> None:
+        """What nginx saw of a request that it passed to the platform itself, and whose answer was waited for."""
+        if passed.is_good:
+            self._usual.add(passed.route, {Durations.place(passed.seconds): 1})
+            self._usual.clients.add((number_of(passed.client),), now)
+            self._usual.paths.add((number_of(passed.route),), now)
+            self._good_at[_FRONT] = self._answered_at[passed.route] = now
             self._count(now, good=1)
         else:
-            self._fail((Failed.of(now, Who(path=endpoint), is_error=is_error(status)),))
+            who = Who(passed.client, passed.route)
+            self._fail((Failed.of(now, who, is_error=is_error(passed.status)),))
 
     def canary(self, began: float, ended: float, *, is_right: bool = True) -> None:
         """A canary came back. If it is right, the platform is not wholly away, though what users ask for may be."""

@@ -5,8 +5,8 @@ platform answered is a line of its access log, which it sends as a datagram. So 
 many requests a second are logged; whether one is was decided before its outcome was known, and the header says it too:
 failures and successes that *count* are therefore a fair sample.
 
->>> parse_line(b"<190>Nov 22 14:46:05 holdfast: invoices 200 200 0.012")
-Passed(route='invoices', status=200, seconds=0.012)
+>>> parse_line(b"<190>Nov 22 14:46:05 holdfast: invoices 200 192.0.2.7 200 0.012")
+Passed(route='invoices', status=200, seconds=0.012, client='192.0.2.7')
 >>> parse_handed("failed counted")
 Handed(counts=True)
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holdfast.core.exchange import Asked
+from holdfast.core.hops import address_of
 
 __all__ = [
     "FLAG",
@@ -36,7 +37,7 @@ FRONT = "holdfast-front"
 # while somebody reads from that.
 FLAG, LOG, HEARD = "open", "access.sock", "heard"
 TAG = "holdfast"
-LOG_FORMAT = "$holdfast_route $status $upstream_status $upstream_response_time"
+LOG_FORMAT = "$holdfast_route $status $holdfast_client $upstream_status $upstream_response_time"
 
 _GONE = 499  # nginx: the client went before there was an answer
 
@@ -44,12 +45,14 @@ _GONE = 499  # nginx: the client went before there was an answer
 @dataclass(frozen=True, slots=True)
 class Passed:
     """A request that nginx passed to the platform itself: its route ("" where none is named), the status of the answer,
-    0 if the client went before there was one, and how long it took.
+    0 if the client went before there was one, how long it took, and the address that asked ("" where nginx was not told
+    to say it).
     """
 
     route: str
     status: int
     seconds: float
+    client: str = ""
 
     @property
     def is_good(self) -> bool | None:
@@ -72,8 +75,10 @@ def parse_line(datagram: bytes) -> Passed | None:
         return None
     # Where nginx asked more than once, "502, 200" or "0.001 : 0.002", the last is what came of it.
     status, seconds = parts[1], parts[-1]
+    # Else that of an nginx whose configuration was made before addresses were told: a status, which has neither.
+    client = address_of(parts[2]) if "." in parts[2] or ":" in parts[2] else ""
     try:
-        return Passed("" if parts[0] == "-" else parts[0], _status(int(status)), float(seconds))
+        return Passed("" if parts[0] == "-" else parts[0], _status(int(status)), float(seconds), client)
     except ValueError:
         return None  # "-": the platform was not asked
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from holdfast.core.outage import EndpointClass, GatewayConfig, Route, Settle
 
-__all__ = ["write_mistakes"]
+if TYPE_CHECKING:
+    from holdfast.core.records import Schema
+
+__all__ = ["check_mistakes", "checks_of", "write_mistakes"]
 
 _REPLAYS = ("auto", "plan")
 _NAMED = re.compile(r"\{([^{}]*)\}")
@@ -23,6 +27,28 @@ def write_mistakes(gateway: GatewayConfig | None, routes: Iterable[Route]) -> It
         path = f"route[{number}]"
         yield from ((f"{path}.{key}", what) for key, what in _of_route(route))
         yield from ((f"{path}.settle.{key}", what) for key, what in _of_settle(route.settle))
+
+
+def checks_of(routes: Iterable[Route]) -> dict[str, Mapping[str, str]]:
+    """The routes whose writes are compared with the copy before they are sent, by name, and what each declares."""
+    return {each.name: each.copy for each in routes if each.kind is EndpointClass.QUEUE_WRITE and each.copy}
+
+
+def check_mistakes(checks: Mapping[str, Mapping[str, str]], schemas: Mapping[str, Schema]) -> dict[str, str]:
+    """What such declarations name that is not in these collections, by route: no write of it could be compared."""
+    return {name: what for name, copy in checks.items() if (what := _of_check(copy, schemas.get(copy["collection"])))}
+
+
+def _of_check(copy: Mapping[str, str], schema: Schema | None) -> str:
+    collection, columns = copy["collection"], [each for each in copy if each != "collection"]
+    if schema is None:
+        return f"copy: the vault has no collection {collection}, or no key at hand opens it; name one that is captured"
+    missing = [each for each in columns if each not in schema.names]
+    if not missing:
+        return ""
+    key = ", ".join(f'{each} = "{{{each}}}"' for each in schema.key)
+    way = f'as {{ collection = "{collection}", {key} }}' if key else f"of {', '.join(schema.names)}"
+    return f"copy: {collection} has no column {', '.join(missing)}; name those of its key, {way}"
 
 
 def _of_route(route: Route) -> Iterator[tuple[str, str]]:

@@ -24,6 +24,7 @@ from holdfast.core.drafts import Draft
 from holdfast.core.lookups import Need, Shape, Texts
 from holdfast.core.records import MIXED, Schema
 from holdfast.core.stored import Stored, decimal_order, stored_whole
+from holdfast.core.writes import check_mistakes
 from holdfast.errors import Unsupported
 from holdfast.state.copies import CopyDamaged, CopyWriter, Kept
 from holdfast.state.copysql import Layout
@@ -80,11 +81,14 @@ class _Told:
 
 
 class Wishes(NamedTuple):
-    """The routes that are to be answered, what that takes, and how the platform compares texts."""
+    """The routes that are to be answered, what that takes, how the platform compares texts, and the routes whose writes
+    are compared with the copy.
+    """
 
     drafts: Mapping[str, Draft]
     needs: Mapping[str, Need]
     texts: Texts = Texts.BINARY
+    checks: Mapping[str, Mapping[str, str]] = {}
 
 
 class Copier:
@@ -142,7 +146,8 @@ class Copier:
         filled = tuple(name for name in after if name not in since)
         texts = self._wishes.texts
         shapes = {name: _shape(state.collections[name].part.schema, texts) for name in after}
-        wrong = Answering(self._wishes.drafts, shapes).wrong
+        schemas = {name: each.part.schema for name, each in state.collections.items() if not each.part.dropped}
+        wrong = Answering(self._wishes.drafts, shapes).wrong | check_mistakes(self._wishes.checks, schemas)
         return Copied(filled, changed, state.signed.sha256, left_out, wrong)
 
     def _dated(self, state: State) -> State:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -65,6 +65,7 @@ class Keeper:
         self._problems: dict[str, str] = {}  # what this host does not let it do, by what it was for
         self._unkept: dict[str, float] = {}  # by worker, when a write last could not be kept
         self.copy: Mapping[str, Any] = {}  # how the copy stands, as its upkeep says: part of the status
+        self._checks: Sequence[str] = ()
         self._gateway = gateway
         self._doors = doors
         now = time.monotonic()
@@ -96,6 +97,12 @@ class Keeper:
         unkept = ["writes can't be kept"] if self._unkept_at(time.monotonic()) else []
         return "; ".join([*dict.fromkeys(self._problems.values()), *ended, *unkept])
 
+    def keep_checks(self, checks: Sequence[str]) -> None:
+        """Remember the checks of writes that the vault was found to have all of."""
+        if checks != self._checks:
+            self._checks = checks
+            self._to_keep.set()
+
     def hear(self, datagram: bytes) -> None:
         """A worker's report. What is none is passed over."""
         with suppress(ValueError):
@@ -115,9 +122,7 @@ class Keeper:
             return
         now = self._front_at = time.monotonic()
         if passed.is_good is not None:
-            self.breaker.evidence.passed(
-                passed.route, now, seconds=passed.seconds, is_good=passed.is_good, status=passed.status
-            )
+            self.breaker.evidence.passed(passed, now)
             if not passed.is_good:
                 self._look(now)
 
@@ -279,14 +284,14 @@ class Keeper:
         return max((at for at in self._unkept.values() if at and now - at <= UNKEPT_SECONDS), default=0.0)
 
     def _state(self) -> dict[str, Any]:
-        return self.breaker.kept(_wall()) | {"order": self._order}
+        return self.breaker.kept(_wall()) | {"order": self._order, "checks": list(self._checks)}
 
     def _status(self) -> dict[str, Any]:
         now = time.monotonic()
         breaker = self.breaker
         good, bad = breaker.evidence.counts(now)
         last = breaker.last
-        return {key: value for key, value in self._state().items() if key != "usual"} | {
+        return {key: value for key, value in self._state().items() if key not in ("usual", "checks")} | {
             "at": now + _wall(),
             "beat": now,
             "good": good,

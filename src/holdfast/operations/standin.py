@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TypeVar
@@ -38,7 +38,6 @@ class CopyStandIn:
     ) -> None:
         self._copy, self._now = copy, now
         self._drafts, self._misread = drafted(routes, includes)
-        self._checked = {each.name: each.copy for each in routes if each.copy}
         self._shapes: dict[str, Shape] | None = None
         self._stamp = -1
         self._answering = Answering({}, {})
@@ -55,11 +54,6 @@ class CopyStandIn:
     def wrong(self) -> dict[str, str]:
         """What is wrong with routes, as far as it shows without a copy, and with the copy that was last looked at."""
         return self._misread | self._answering.wrong
-
-    @property
-    def unchecked(self) -> dict[str, str]:
-        """The routes whose writes can't be checked by the copy that was last looked at, and why."""
-        return dict(self._unchecked(self._shapes or {}))
 
     def look(self) -> bool:
         """Look at the copy as it is now; False while there is none."""
@@ -122,14 +116,6 @@ class CopyStandIn:
             if self._see(moment) is None or moment is None:
                 return []
             return list(questions(draft, moment.shapes[draft.route.collection], moment, subject, count))
-
-    def _unchecked(self, shapes: Mapping[str, Shape]) -> Iterator[tuple[str, str]]:
-        for name, copy in self._checked.items():
-            shape = shapes.get(copy["collection"])
-            if shape is None:
-                yield name, f"copy: no collection {copy['collection']} is in it"
-            elif missing := [each for each in copy if each != "collection" and each not in shape.columns]:
-                yield name, f"copy: {copy['collection']} has no column {', '.join(missing)}"
 
     def _see(self, moment: Moment | None) -> Moment | None:
         """Settle what the copy holds now, if it is not settled yet."""
