@@ -113,6 +113,21 @@ def test_a_drill_proves_a_restore_beside_the_shop_and_leaves_nothing(shop: Datab
     assert shop.rows("SHOW DATABASES LIKE 'holdfast%'") == []
 
 
+def test_a_view_that_was_of_no_use_is_a_gap_and_no_difference(mariadb: Database, holdfast: Holdfast) -> None:
+    """Its table is gone: all else comes back and is proven, and whoever restores is told what could not be made."""
+    mariadb.run("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)", "CREATE TABLE u (id int)")
+    mariadb.run("CREATE VIEW v AS SELECT id FROM u", "CREATE VIEW w AS SELECT id FROM t", "DROP TABLE u")
+    kept(holdfast, "init", mariadb.url, "--site", "anna=a", "--card", "card.txt")
+    kept(holdfast, "capture")
+    found = copy_of(mariadb, "copy")
+    for done in (holdfast("restore", "--to", found.url, *CARD), holdfast("drill", *CARD)):
+        assert done.returncode == 3, done.stderr
+        assert "not brought back: Table 'u' doesn't exist, though all else was made: left out the view v" in done.stdout
+    assert found.rows("SELECT id FROM w") == [(1,)]
+    assert "last drill" in (status := holdfast("status").stdout)
+    assert "NOT EQUAL" not in status
+
+
 def test_a_drill_under_the_least_rights_proves_every_record(mariadb: Database, holdfast: Holdfast) -> None:
     """Refused with the statements to run; once that is done, every record is proven, and what differs has its cause."""
     mariadb.run("CREATE TABLE t (id int PRIMARY KEY, v text)", "INSERT INTO t VALUES (1, 'a'), (2, 'b')")

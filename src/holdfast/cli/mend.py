@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DIFFERENT", "differences_shown", "register", "restore_shown"]
 
-DIFFERENT = 4
+GAPS, DIFFERENT = 3, 4
 
 
 def register(app: typer.Typer) -> None:
@@ -109,7 +109,9 @@ def restore_shown(output: Output, vault: OpenVault, done: RestoreDone, at: str, 
         raise Refused("; ".join(done.decision.reasons), hint=done.decision.hint)
     if done.mapping is not None and not is_plan:
         return exit_code(done.mapping, done.proofs)
-    return 0 if is_plan or done.is_proven else DIFFERENT
+    if is_plan or not done.is_proven:
+        return 0 if is_plan else DIFFERENT
+    return GAPS if done.created is not None and done.created.unmakeable else 0
 
 
 def differences_shown(output: Output, results: Any, records: int, words: tuple[str, str] = ("missing", "added")) -> int:

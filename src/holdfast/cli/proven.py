@@ -20,6 +20,7 @@ def restored_lines(proofs: Sequence[Proof]) -> Iterator[str]:
         if proof.tally is not None and not proof.is_equal:
             tally = proof.tally
             verdict = "all records are back" if proof.is_back else "NOT AS IT WAS"
+            verdict = "as far as it can be made" if proof.is_as_can_be else verdict
             yield (
                 f"  {proof.name}: {verdict}: {amount(tally.added)} newer kept, {amount(tally.missing)} missing, "
                 f"{amount(tally.changed)} changed"
@@ -32,7 +33,8 @@ def drilled(proofs: Sequence[Proof]) -> str:
 
     differing = [proof.name for proof in proofs if not proof.is_as_wanted]
     if not differing:
-        return "proven equal by fingerprint"
+        but = ", but for what can't be made" if any(proof.is_as_can_be for proof in proofs) else ""
+        return f"proven equal by fingerprint{but}"
     if all(map(is_definition, differing)):
         return "NOT EQUAL in definitions; every record proven equal by fingerprint"
     return "NOT EQUAL"

@@ -158,12 +158,14 @@ class Applied:
 @dataclass(frozen=True, slots=True)
 class Created:
     """What a system built anew holds: its records, what could not be brought back, in words, and references that
-    lead nowhere, as they did in the source.
+    lead nowhere, as they did in the source. `unmakeable` counts the definitions that nobody could make of all that is
+    kept, for what they stand on is not there: a view whose table is gone.
     """
 
     records: int
     not_covered: tuple[str, ...]
     dangling: int
+    unmakeable: int = 0
 
 
 class Writer(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -77,6 +77,7 @@ class Proof:
 
     Where it has not, `tally` says what differs: records added since are no failure of a restore that keeps them.
     `has_gone_on`: these are counters of the last snapshot, which records that were followed since have moved on.
+    `unmakeable`: so many of these definitions nobody could make of all that is kept; see `Created`.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Proof:
     tally: Tally | None
     basis: Basis = Basis.SIGNED
     has_gone_on: bool = False
+    unmakeable: int = 0
 
     @property
     def is_equal(self) -> bool:
@@ -93,8 +95,17 @@ class Proof:
 
     @property
     def is_as_wanted(self) -> bool:
-        """Nothing but what records that are newer explain differs."""
-        return self.is_equal or self.has_gone_on
+        """Nothing differs but what records that are newer explain, and what nobody could make."""
+        return self.is_equal or self.has_gone_on or self.is_as_can_be
+
+    @property
+    def is_as_can_be(self) -> bool:
+        """The same but for definitions that nobody could make."""
+        return (
+            bool(self.unmakeable)
+            and self.tally is not None
+            and self.tally == replace(self.tally, missing=self.unmakeable, changed=0, added=0)
+        )
 
     @property
     def is_whole(self) -> bool:
@@ -106,7 +117,8 @@ class Proof:
         """The same; of definitions, that none is missing: those that changed since, such as a counter that went on, are
         left alone.
         """
-        return self.is_whole or (is_definition(self.name) and self.tally is not None and not self.tally.missing)
+        are_there = self.tally is not None and self.tally.missing == self.unmakeable
+        return self.is_whole or (is_definition(self.name) and are_there)
 
 
 class Signed(View, Protocol):

@@ -22,7 +22,7 @@ from holdfast.core.mapping import NamedMapping
 from holdfast.core.plan import CollectionDifferences, Plan, make_plan
 from holdfast.core.policy import Decision, PlanSummary, Policy, Ruling, decide
 from holdfast.core.ports import Applied, Created, Reader, View
-from holdfast.core.records import Collection, is_definition
+from holdfast.core.records import Collection, is_counters, is_definition
 from holdfast.core.where import Condition
 from holdfast.errors import Usage
 from holdfast.operations.journal import commit_ref
@@ -144,7 +144,10 @@ def restore_new(
     if choice.collections:
         views = [OnlyOf(view, names) if is_definition(view.name) else view for view in views]
     created = target.writer.create(views)
-    found = proofs({name: wanted[name] for name in names}, target.reader, scratch, emit)
+    found = [
+        each if is_counters(each.name) or not is_definition(each.name) else replace(each, unmakeable=created.unmakeable)
+        for each in proofs({name: wanted[name] for name in names}, target.reader, scratch, emit)
+    ]
     return RestoreDone(Decision(Ruling.ALLOW), None, created, Applied(created.records, 0), tuple(found))
 
 

@@ -53,6 +53,12 @@ def test_a_database_in_order_has_nothing_in_the_way(server: Callable[..., Databa
     assert check(database.url) == []
 
 
+def test_a_view_that_can_not_be_used_is_told(mariadb: Database) -> None:
+    """Its table is gone: a restore can't make it."""
+    mariadb.run("CREATE TABLE t (id int)", "CREATE VIEW v AS SELECT id FROM t", "DROP TABLE t")
+    assert "The definition of v is kept" in assert_mended(mariadb, Kind.VIEW, blocking=False)
+
+
 def test_checking_changes_nothing(mariadb: Database) -> None:
     """The binlog is where it was."""
     mariadb.run("CREATE TABLE t (v text)")

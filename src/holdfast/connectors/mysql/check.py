@@ -20,7 +20,7 @@ import pymysql
 from holdfast.connectors.mysql.catalog import Catalog, load_catalog
 from holdfast.connectors.mysql.connection import Connection, connect, session, shown, translated
 from holdfast.connectors.mysql.following import load_tables
-from holdfast.connectors.mysql.hazards import table_hazards
+from holdfast.connectors.mysql.hazards import table_hazards, view_hazards
 from holdfast.connectors.mysql.position import replica_id
 from holdfast.connectors.mysql.privileges import may_ask_for_log, missing
 from holdfast.core.feed import Obstacle
@@ -49,6 +49,7 @@ class Kind(StrEnum):
     VERSIONED = "versioned"
     NO_KEY = "no-key"
     CASCADE = "cascade"
+    VIEW = "view"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,10 @@ def check(url: str, name: str | None = "holdfast") -> list[Obstacle]:
             *(Obstacle(Kind.RIGHTS, *each) for each in missing(connection, catalog)),
             *(
                 Obstacle(Kind(kind), fact, mend, is_blocking=False)
-                for kind, fact, mend in table_hazards(load_tables(connection, catalog))
+                for kind, fact, mend in (
+                    *table_hazards(load_tables(connection, catalog)),
+                    *view_hazards(connection, catalog.server),
+                )
             ),
         ]
     return sorted(found, key=lambda each: not each.is_blocking)

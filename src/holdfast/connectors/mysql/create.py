@@ -80,7 +80,8 @@ class _Building:
         keep(connection, partial, self._pending(definitions.steps))
         told = complete(self._place, options, tables)
         left_out = (*definitions.not_covered, *absent, *told)
-        return Created(records, (*left_out, *self._otherwise(" ".join(left_out))), dangling)
+        told = (*left_out, *self._otherwise(" ".join(left_out)))
+        return Created(records, told, dangling, definitions.unmakeable)
 
     def _make_tables(self, definitions: Definitions) -> None:
         for row in self._of("SEQUENCE"):

@@ -1,13 +1,14 @@
-"""Tables that can't be followed exactly as they are: why, what it costs, and the statement that mends it."""
+"""Tables that can't be followed exactly as they are, and views of no use: why, what it costs, and what mends it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from holdfast.connectors.mysql.catalog import NUMBERED, Table
+from holdfast.connectors.mysql.catalog import NUMBERED, Server, Table
+from holdfast.connectors.mysql.connection import Connection, qualified
 from holdfast.connectors.mysql.following import Tables
 
-__all__ = ["table_hazards"]
+__all__ = ["table_hazards", "view_hazards"]
 
 Hazard = tuple[str, str, str]
 _NOT_FOLLOWED = "so its changes are not followed, and what became of it is found by the next snapshot"
@@ -32,6 +33,23 @@ def table_hazards(tables: Tables) -> Iterator[Hazard]:
             fact = f"{name} has no key: equal records can't be told apart, {_NOT_FOLLOWED}"
             yield "no-key", fact, f"give {table.sql_name} a primary key"
     yield from _cascades(tables)
+
+
+def view_hazards(connection: Connection, server: Server) -> Iterator[Hazard]:
+    """The same of views that can't be used: a restore can't make them either."""
+    with connection.cursor() as cursor:
+        cursor.execute(_VIEWS, (server.database,))
+        rows = list(cursor.fetchall())
+    for name, why, _ in rows:
+        fact = f"{why}. The definition of {name} is kept, but no restore can make it while what it stands on is gone"
+        yield "view", fact, f"DROP VIEW {qualified(server.database, name)}"
+
+
+# Only for a number of rows does the server open a view, and see whether it can be used.
+_VIEWS = """
+    SELECT TABLE_NAME, TABLE_COMMENT, TABLE_ROWS FROM information_schema.TABLES
+    WHERE TABLE_SCHEMA = %s AND TABLE_TYPE = 'VIEW' AND TABLE_COMMENT LIKE 'View %%' ORDER BY TABLE_NAME
+"""
 
 
 def _cascades(tables: Tables) -> Iterator[Hazard]:

@@ -48,6 +48,7 @@ class Definitions:
         self._own_collation = self._collation = collation
         self._is_live = is_live
         self._left_out: dict[str, list[str]] = defaultdict(list)
+        self.unmakeable = 0  # views that stand on what is not among all that was made here
         self.steps: list[Step] = []
         with connection.cursor() as cursor:
             cursor.execute("SELECT CURRENT_USER()")
@@ -118,8 +119,14 @@ class Definitions:
                     owed.add(row["name"])
             if len(waiting) == before:
                 break
+        here = f"{self._database}."
+        are_own = all(
+            _number(errors[row["name"]]) in _NOT_THERE and here in _text(errors[row["name"]]) for row in waiting
+        )
+        self.unmakeable = len(waiting) if are_own else 0
         for row in waiting:
-            self._leave_out(row, _text(errors[row["name"]]))
+            text = _text(errors[row["name"]])
+            self._leave_out(row, f"{text.replace(here, '')}, though all else was made" if are_own else text)
         return made, owed
 
     def _make_exact(self, row: Row, sql: str, drop: str = "") -> None:
