@@ -26,6 +26,7 @@ from holdfast.core.front import HEARD, LOG
 from holdfast.core.hops import reached_at
 from holdfast.core.outage import GatewayConfig
 from holdfast.core.routing import route_mistakes
+from holdfast.core.uncaptured import ends_by
 from holdfast.core.writes import checks_of
 from holdfast.errors import HoldfastError, Usage
 from holdfast.gates import KEEPER, Setup, authority_of, gateway_of, outbox_file, upstream_of
@@ -134,7 +135,7 @@ async def keeping(kept: Kept, identity: Keys = None) -> AsyncIterator[Keeper]:
             "the replay of writes": _replay(lanes, replaying, stop),
             "the keeper": keeper.run(),
             "the upkeep of the copy": _copying(kept, copying, keeper),
-            "the telling of fates": _tell_fates(lanes, happened),
+            "the telling of fates": _tell_fates(lanes, happened, keeper, has_source=bool(project.config.sources)),
             "the telling of troubles": _tell_troubles(keeper),
         }
         tasks = [asyncio.create_task(each, name=name) for name, each in jobs.items()]
@@ -195,13 +196,17 @@ async def replay_alone(replayer: Replayer, stop: asyncio.Event) -> None:
         running.cancel()
 
 
-async def _tell_fates(lanes: OutboxLanes, happened: Happened) -> None:
-    """Keep for the journal what became of writes, and let go of keys that are long done with."""
-    problem = ""
+async def _tell_fates(lanes: OutboxLanes, happened: Happened, keeper: Keeper, *, has_source: bool) -> None:
+    """Keep for the journal what became of writes, let go of keys that are long done with, and have the keeper say which
+    writes wait for a capture.
+    """
+    problem, way = "", ends_by(has_source=has_source)
     while True:
         try:
             await tell_fates(lanes, happened)
             await lanes.forget(time.time() - _KEYS_SECONDS)
+            # While the platform is away they wait for that.
+            keeper.uncaptured = lanes.uncaptured(way) if keeper.standing.mode is Mode.CLOSED else None
             found = ""
         except HoldfastError as err:
             found = err.message

@@ -402,7 +402,9 @@ def test_a_gateway_that_does_not_do_its_work_is_in_no_good_health(tmp_path: Path
         now = time.monotonic()
         gateway.files.beat(now - 6.0, is_well=True)
         assert await status() == "the keeper hangs"
-        gateway.files.beat(now + 3600.0, is_well=False)
+        gateway.files.beat(now + 3600.0, is_well=True, waits_long=True)
+        assert await status() == "writes wait for a capture"
+        gateway.files.beat(now + 3600.0, is_well=False, waits_long=True)
         assert await status() == "the keeper is in trouble"
         gateway.files.beat(now + 3600.0, is_well=True)
         gateway.tally.unkept_at = time.monotonic()

@@ -82,6 +82,9 @@ class Business:
     def fate(self, receipt: str) -> str:
         return str(ask(self.port, f"/.holdfast/receipts/{receipt}")[1]["fate"])
 
+    def detail(self, receipt: str) -> str:
+        return str(ask(self.port, f"/.holdfast/receipts/{receipt}", accept_language="en")[1]["detail"])
+
 
 @pytest.fixture
 def business(tmp_path: Path) -> Iterator[Business]:
@@ -98,8 +101,12 @@ def business(tmp_path: Path) -> Iterator[Business]:
             yield Business(folder, proxy, port)
 
 
-def test_nobodys_change_is_written_over_though_no_route_reads_from_the_copy(business: Business) -> None:
-    """Two writes are kept; one of their records is changed by somebody else, and captured: that one is for a person."""
+def test_nobodys_change_is_written_over_though_no_route_reads_from_the_copy(
+    business: Business, holdfast: Holdfast
+) -> None:
+    """Two writes are kept; one of their records is changed by somebody else, and captured: that one is for a person.
+    Until then everybody is told what is waited for, and what ends it.
+    """
     eventually(lambda: business.told()["status"] == "ok", "a copy of what is checked")
     business.proxy.begin(Refuse())
     eventually(lambda: business.told()["mode"] == "open", "an open breaker")
@@ -110,6 +117,18 @@ def test_nobodys_change_is_written_over_though_no_route_reads_from_the_copy(busi
 
     def fates() -> list[str]:
         return [business.fate(each) for each in (changed, unchanged)]
+
+    eventually(lambda: "somebody else changed the same" in business.detail(changed), "a customer who is told why")
+    shown = holdfast("outbox", "--config", business.config)
+    assert "  waits for a capture since 20" in shown.stdout, shown.stdout
+    assert "writes of 2 records wait for a capture since 20" in shown.stdout
+    assert "; end it with: holdfast capture\n" in shown.stdout
+
+    def is_shown() -> bool:
+        status = holdfast("gateway", "status", "--config", business.config)
+        return "writes of 2 records wait for a capture since 20" in status.stdout and status.returncode == 0
+
+    eventually(is_shown, "a status that names it")
 
     def are_settled() -> bool:
         open_vault(business.config).capture()

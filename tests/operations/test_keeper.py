@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,10 @@ from holdfast.core.breaker import Mode, Standing
 from holdfast.core.canaries import canary_request
 from holdfast.core.outage import BreakerLimits, Canary, GatewayConfig
 from holdfast.core.tally import Tally
+from holdfast.core.uncaptured import Uncaptured
 from holdfast.errors import Refused, Usage
 from holdfast.operations.keeper import Keeper, KeeperDoors
+from holdfast.operations.orders import breaker_status
 from holdfast.state.breakers import BreakerFiles, BreakerView, is_kept, kept_state, order, told_status
 from holdfast.state.disk import Disk
 from holdfast.state.happened import Happened
@@ -164,6 +167,23 @@ def test_five_failures_that_a_worker_reports_open_it_at_once(tmp_path: Path, pla
             await kept.until_mode(Mode.RAMP)
             assert kept.mouth.send(report)
             await kept.until_mode(Mode.CLOSED)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("minutes", [4, 6])
+def test_writes_that_wait_long_for_a_capture_are_no_good_health(tmp_path: Path, platform: Echo, minutes: int) -> None:
+    """Captures may be hours apart: workers, status and log are told after five minutes, with what ends it."""
+
+    async def run() -> None:
+        async with keeping(tmp_path, platform) as kept:
+            since = datetime.now(UTC) - timedelta(minutes=minutes)
+            kept.keeper.uncaptured = Uncaptured(3, since, "end it with: holdfast capture")
+            await kept.until(lambda: breaker_status(tmp_path).uncaptured == kept.keeper.uncaptured)
+            await kept.until(lambda: kept.view.waits_long is (minutes > 5))
+            assert kept.view.is_well
+            told = "writes wait for a capture; end it with: holdfast capture"
+            assert kept.keeper.trouble == (told if minutes > 5 else "")
 
     asyncio.run(run())
 

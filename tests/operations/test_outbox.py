@@ -17,6 +17,7 @@ import pytest
 from holdfast.core.exchange import Answer, Asked, Matched, NoAnswer, NotSent, Subject
 from holdfast.core.outage import EndpointClass, GatewayConfig, OnConflict, Route, Sessions, Settle
 from holdfast.core.outbox import Accepted, Fate, Lane, Outcome, Verdict, write_of
+from holdfast.core.uncaptured import Uncaptured
 from holdfast.operations.outbox import Replayer, Replaying
 from holdfast.state.outbox import OutboxFile
 from holdfast.state.outboxlanes import OutboxLanes
@@ -537,15 +538,21 @@ def test_a_copy_of_before_the_outage_proves_nothing(tmp_path: Path, ahead: timed
         rig.outbox = OutboxFile(tmp_path, Plain(), lambda: now() + ahead)
         first, second = await rig.submit(1), await rig.submit(2)
         rig.open_again()
+        told: list[Uncaptured | None] = []
         for _ in range(3):
             await rig.replay()
-            assert rig.fate(first) == (Fate.QUEUED, "waits for a copy of a moment after it was accepted")
+            assert rig.fate(first) == (Fate.QUEUED, "waits for a capture")
+            told.append(rig.lanes.uncaptured("capture"))
+        # Since the platform could have had it, however often it was looked at.
+        assert told[0] is not None
+        assert told == [Uncaptured(1, told[0].since, "capture")] * 3
         await rig.replay_with_later_copies(1)
         # The first changed the record, which the copy shows some time: the second is no conflict for that.
         both = [rig.fate(each)[0] for each in (first, second)]
         assert both == [Fate.QUEUED if ahead > timedelta(0) else Fate.APPLIED] * 2
         await rig.replay_with_later_copies(2)
         assert [rig.fate(each)[0] for each in (first, second)] == [Fate.APPLIED] * 2
+        assert rig.lanes.uncaptured("capture") is None
 
     with closing(rig):
         live(work)

@@ -40,9 +40,9 @@ def status(config: Config = Path(CONFIG_NAME), as_json: Json = False) -> int:
     """How the breaker stands, since when and why, what canaries and requests met, until when it is so by hand; and of
     when the copy is.
 
-    Exits 3 if something can't be kept (the copy up to date, writes, the breaker's state) or a part of the gateway has
-    ended, 4 if a route that is answered from the copy has nothing to answer from, 6 if no gateway runs or its keeper
-    says nothing. An open breaker is no failure.
+    Exits 3 if something can't be kept (the copy up to date, writes, the breaker's state), a part of the gateway has
+    ended, or writes wait for a capture for more than five minutes; 4 if a route that is answered from the copy has
+    nothing to answer from; 6 if no gateway runs or its keeper says nothing. An open breaker is no failure.
 
     Example: holdfast gateway status
     """
@@ -54,7 +54,8 @@ def status(config: Config = Path(CONFIG_NAME), as_json: Json = False) -> int:
         return _NOT_RUNNING
     if not found.copy.is_whole:
         return _NO_COPY
-    return _GAPS if found.copy.problem or found.problem or found.ended or found.unkept_at else 0
+    is_late = found.uncaptured is not None and found.uncaptured.is_long(datetime.now(UTC))
+    return _GAPS if found.copy.problem or found.problem or found.ended or found.unkept_at or is_late else 0
 
 
 def open_(
@@ -132,6 +133,10 @@ def _lines(found: BreakerStatus, now: datetime) -> list[str]:
         ago = span((now - found.canary_at).total_seconds())
         lines.append(f"  last canary {ago} ago: {found.wrong or 'right'}")
     lines += _copy_lines(found.copy, now)
+    if (waits := found.uncaptured) is not None:
+        ago = span((now - waits.since).total_seconds())
+        records = plural(waits.records, "record")
+        lines.append(f"  writes of {records} wait for a capture since {moment(waits.since)} ({ago}); {waits.way}")
     lines += [f"  {name} has ended by a mistake in the gateway; start it again" for name in found.ended]
     if found.unkept_at:
         ago = span((now - found.unkept_at).total_seconds())

@@ -12,6 +12,7 @@ from holdfast.cli.options import Config, Json
 from holdfast.cli.output import Output, moment, plural
 from holdfast.core.config import CONFIG_NAME
 from holdfast.core.outbox import Fate, Item, Lane, Outcome
+from holdfast.core.uncaptured import WAITS, ends_by
 from holdfast.errors import Refused
 
 if TYPE_CHECKING:
@@ -193,15 +194,19 @@ def _list(lane: Lane | None, config: Path, *, as_json: bool, limit: int | None) 
     output = Output(as_json=as_json)
     with outbox_of(config) as opened:
         counts, behind = opened.lanes.counts(), opened.lanes.behind_unknown()
+        uncaptured = opened.lanes.uncaptured(ends_by(has_source=bool(opened.project.config.sources)))
         items = opened.lanes.items(lane, limit or 1 << 62)
     in_lanes = {each.value: sum(counts.get(fate, 0) for fate in each.fates) for each in Lane}
     facts = {**in_lanes, "applied": counts.get(Fate.APPLIED, 0), "dropped": counts.get(Fate.DROPPED, 0)}
     told = ", ".join(f"{count} {name}" for name, count in facts.items())
-    facts["behind_unknown"] = behind
+    facts |= {"behind_unknown": behind, "uncaptured": uncaptured.records if uncaptured else 0}
     waiting = [f"{plural(behind, 'write')} queued behind others of unknown fate"] if behind else []
+    if uncaptured is not None:
+        records = plural(uncaptured.records, "record")
+        waiting.append(f"writes of {records} wait for a capture since {moment(uncaptured.since)}; {uncaptured.way}")
     output.facts({**facts, "writes": [_facts(each) for each in items]}, told, *waiting)
     if items and not as_json:
-        rows = [(each.receipt, each.route, each.fate, moment(each.accepted), each.reason) for each in items]
+        rows = [(each.receipt, each.route, each.fate, moment(each.accepted), _why(each)) for each in items]
         output.table(("receipt", "route", "fate", "accepted", "reason"), rows)
     total = sum(in_lanes.values()) if lane is None else in_lanes[lane.value]
     if limit is not None and total > len(items) == limit:
@@ -225,8 +230,15 @@ def _request(kept: Kept) -> dict[str, Any]:
 
 
 def _line(item: Item) -> str:
-    why = f": {item.reason}" if item.reason else ""
+    why = f": {_why(item)}" if item.reason else ""
     return f"{item.receipt} {item.route} {item.fate}{why}"
+
+
+def _why(item: Item) -> str:
+    """Why it has its fate; of what waits for a capture also since when."""
+    if not item.reason.startswith(WAITS):
+        return item.reason
+    return f"{WAITS} since {moment(item.changed)}{item.reason.removeprefix(WAITS)}"
 
 
 def _ways(item: Item) -> list[str]:

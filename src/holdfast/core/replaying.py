@@ -20,6 +20,7 @@ from holdfast.core.exchange import NO_BODY, Answer, Asked, StandIn
 from holdfast.core.outage import OnConflict, Route, Settle
 from holdfast.core.outbox import KEY_HEADER, MEANING, Fate, Item, Outcome, Write
 from holdfast.core.pointer import body_has
+from holdfast.core.uncaptured import WAITS
 
 __all__ = [
     "Kept",
@@ -172,12 +173,13 @@ def judged(kept: Kept, route: Route | None, stand_in: StandIn | None, *, is_newe
         return Outcome(Fate.SENDING)
     if write.version is None:
         return Outcome(Fate.CONFLICT, "whether its record was changed can't be told: there was no copy of it")
-    moment = stand_in.as_of(write.copy[0]) if stand_in else None
-    version = stand_in.version(*write.copy) if stand_in else None
+    if stand_in is None:
+        return Outcome(Fate.QUEUED, "waits for a gateway: only that has a copy to compare its record with")
+    moment, version = stand_in.as_of(write.copy[0]), stand_in.version(*write.copy)
     if moment is None or version is None or not _is_later(item, moment):
         # A copy of before the outage would always say that nothing was changed.
         is_new = is_newest and moment is not None and (item.seen is None or moment > item.seen)
-        reason = "waits for a copy of a moment after it was accepted"
+        reason = WAITS if moment is not None and version is not None else f"{WAITS}: no copy can tell its record"
         return Outcome(Fate.QUEUED, reason, seen=moment if is_new else None)
     if version == write.version:
         return Outcome(Fate.SENDING)

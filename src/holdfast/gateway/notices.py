@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from holdfast.core.outbox import Fate
 
-__all__ = ["FATES", "REASONS", "Reason", "Ui", "Words", "marked"]
+__all__ = ["FATES", "REASONS", "UNCAPTURED", "Reason", "Ui", "Words", "marked"]
 
 
 def marked(text: str) -> str:
@@ -96,13 +96,20 @@ _ASKED = marked(
     "it again."
 )
 _HELD = marked("What you sent is safe here and was not done so far. Somebody decides about it. Do not send it again.")
+_COMPARED = marked(
+    "What you sent is safe here and is passed on once it is seen whether somebody else changed the same meanwhile. Do "
+    "not send it again."
+)
 _UNANSWERED = Words(202, marked("Saved here, no answer yet"), _ASKED)
 _UNDECIDED = Words(202, marked("Saved here, not decided yet"), _HELD)
+
+_NOT_YET = marked("Saved here, not done yet")
+UNCAPTURED = Words(202, _NOT_YET, _COMPARED)  # in place of that of its fate, while it waits for a capture
 
 # The status is that of the answer to what was sent; who asks for its receipt is answered with 200.
 FATES = {
     Fate.SENDING: _UNANSWERED,
-    Fate.QUEUED: Words(202, marked("Saved here, not done yet"), _SAFE),
+    Fate.QUEUED: Words(202, _NOT_YET, _SAFE),
     Fate.UNKNOWN: _UNANSWERED,
     Fate.CONFLICT: _UNDECIDED,
     Fate.REFUSED: _UNDECIDED,

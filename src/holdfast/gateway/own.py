@@ -77,4 +77,6 @@ class OwnPages:
             return "the keeper hangs"
         if not view.is_well:
             return "the keeper is in trouble"
-        return "writes are not kept" if tally.unkept_at and now - tally.unkept_at <= UNKEPT_SECONDS else ""
+        if tally.unkept_at and now - tally.unkept_at <= UNKEPT_SECONDS:
+            return "writes are not kept"
+        return "writes wait for a capture" if view.waits_long else ""

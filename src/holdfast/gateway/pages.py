@@ -19,7 +19,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from holdfast.core.exchange import Answer, Asked
 from holdfast.core.outbox import Accepted, Fate, Item
-from holdfast.gateway.notices import FATES, REASONS, Reason, Ui
+from holdfast.core.uncaptured import WAITS
+from holdfast.gateway.notices import FATES, REASONS, UNCAPTURED, Reason, Ui, Words
 from holdfast.gateway.wording import Wording, Wordings, preferred
 
 __all__ = ["RECEIPTS", "SIGN_IN", "SIGN_OUT", "Pages", "wants_page"]
@@ -94,13 +95,15 @@ class Pages:
     def accepted(self, asked: Asked, accepted: Accepted) -> Answer:
         """The answer to a write that was kept: its receipt number, and what became of it so far."""
         words = FATES[accepted.fate]
-        return self._receipt(asked, words.status, accepted.receipt, accepted.fate)
+        return self._receipt(asked, words, words.status, (accepted.receipt, accepted.fate, None))
 
     def receipt(self, asked: Asked, item: Item | None) -> Answer:
         """What became of a write, for whoever has its receipt number."""
         if item is None:
             return self.refusal(asked, Reason.NO_RECEIPT)
-        return self._receipt(asked, 200, item.receipt, item.fate, item.accepted)
+        is_uncaptured = item.fate is Fate.QUEUED and item.reason.startswith(WAITS)
+        words = UNCAPTURED if is_uncaptured else FATES[item.fate]
+        return self._receipt(asked, words, 200, (item.receipt, item.fate, item.accepted))
 
     def sign_in(self, asked: Asked, *, is_wrong: bool = False) -> Answer:
         """The page on which staff sign in; with *is_wrong* after a token that does not open."""
@@ -149,9 +152,8 @@ class Pages:
         answer = self._answer(Notice(words.status, title, lines, facts), wording, is_page=is_page)
         return Answer(answer.status, (*answer.headers, *headers), answer.body)
 
-    def _receipt(self, asked: Asked, status: int, receipt: str, fate: Fate, accepted: datetime | None = None) -> Answer:
-        wording = self._wordings.best(asked.header("accept-language"))
-        words = FATES[fate]
+    def _receipt(self, asked: Asked, words: Words, status: int, write: tuple[str, Fate, datetime | None]) -> Answer:
+        wording, (receipt, fate, accepted) = self._wordings.best(asked.header("accept-language")), write
         title, text = wording.text(words.title), wording.text(words.text)
         facts: dict[str, str | int] = {"receipt": receipt, "fate": fate, "title": title, "detail": text}
         shown = [(wording.text(Ui.RECEIPT), receipt)]

@@ -49,6 +49,11 @@ class View(Protocol):
         """Whether all that it does went well then."""
         ...
 
+    @property
+    def waits_long(self) -> bool:
+        """Whether writes waited too long for a capture then."""
+        ...
+
     def passes(self) -> bool:
         """Whether the next request goes to the platform."""
         ...

@@ -15,7 +15,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ from holdfast.core.front import parse_line
 from holdfast.core.outage import GatewayConfig
 from holdfast.core.outages import BreakerMoved, StoodIn
 from holdfast.core.tally import UNKEPT_SECONDS, Report
+from holdfast.core.uncaptured import Uncaptured
 from holdfast.errors import HoldfastError
 from holdfast.state.breakers import BreakerFiles, kept_state
 
@@ -65,6 +66,7 @@ class Keeper:
         self._problems: dict[str, str] = {}  # what this host does not let it do, by what it was for
         self._unkept: dict[str, float] = {}  # by worker, when a write last could not be kept
         self.copy: Mapping[str, Any] = {}  # how the copy stands, as its upkeep says: part of the status
+        self.uncaptured: Uncaptured | None = None  # writes that wait for a capture, while requests pass
         self._checks: Sequence[str] = ()
         self._gateway = gateway
         self._doors = doors
@@ -95,7 +97,9 @@ class Keeper:
         """What of its work does not go well; "" if all does."""
         ended = [f"{name} has ended" for name in self.ended]
         unkept = ["writes can't be kept"] if self._unkept_at(time.monotonic()) else []
-        return "; ".join([*dict.fromkeys(self._problems.values()), *ended, *unkept])
+        waits = self.uncaptured
+        late = [f"writes wait for a capture; {waits.way}"] if waits is not None and self._waits_long() else []
+        return "; ".join([*dict.fromkeys(self._problems.values()), *ended, *unkept, *late])
 
     def keep_checks(self, checks: Sequence[str]) -> None:
         """Remember the checks of writes that the vault was found to have all of."""
@@ -132,7 +136,8 @@ class Keeper:
         try:
             while True:
                 now = time.monotonic()
-                self._doors.files.beat(now, is_well=not self._problems and not self.ended)
+                is_well = not self._problems and not self.ended
+                self._doors.files.beat(now, is_well=is_well, waits_long=self._waits_long())
                 self._take_order(now)
                 self._look(now)
                 if now - self._minute >= _MINUTE:
@@ -283,6 +288,9 @@ class Keeper:
         """When a worker last could not keep a write; 0 if that is over."""
         return max((at for at in self._unkept.values() if at and now - at <= UNKEPT_SECONDS), default=0.0)
 
+    def _waits_long(self) -> bool:
+        return self.uncaptured is not None and self.uncaptured.is_long(datetime.now(UTC))
+
     def _state(self) -> dict[str, Any]:
         return self.breaker.kept(_wall()) | {"order": self._order, "checks": list(self._checks)}
 
@@ -290,7 +298,7 @@ class Keeper:
         now = time.monotonic()
         breaker = self.breaker
         good, bad = breaker.evidence.counts(now)
-        last = breaker.last
+        last, waits = breaker.last, self.uncaptured
         return {key: value for key, value in self._state().items() if key not in ("usual", "checks")} | {
             "at": now + _wall(),
             "beat": now,
@@ -304,6 +312,7 @@ class Keeper:
             "ended": list(self.ended),
             "unkept": (unkept := self._unkept_at(now)) and unkept + _wall(),
             "copy": self.copy,
+            "uncaptured": asdict(waits) | {"since": waits.since.isoformat()} if waits is not None else None,
         }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from holdfast.core.breaker import Mode
 from holdfast.core.tally import SILENT_SECONDS
+from holdfast.core.uncaptured import Uncaptured
 from holdfast.errors import Unreachable, Usage
 from holdfast.state.breakers import is_kept, kept_state, order, told_status
 
@@ -53,7 +54,8 @@ class BreakerStatus:
     """How the breaker stands, as its keeper said last; with `runs`, that is now. `forced_by` is "" unless it stands so
     by hand, `until` a moment. Of the last canary `wrong` says what was wrong with its answer. Nothing was
     heard of the keeper after `silent_since`. `problem` is what this host does not let it keep, `ended` are parts of the
-    gateway that have ended, and `unkept_at` is when a write last could not be made durable.
+    gateway that have ended, `unkept_at` is when a write last could not be made durable, and `uncaptured` are writes
+    that wait for a capture.
     """
 
     runs: bool
@@ -74,6 +76,7 @@ class BreakerStatus:
     ended: tuple[str, ...] = ()
     unkept_at: datetime | None = None
     copy: CopyStatus = field(default_factory=CopyStatus)
+    uncaptured: Uncaptured | None = None
 
 
 def breaker_status(folder: Path) -> BreakerStatus:
@@ -102,8 +105,9 @@ def breaker_status(folder: Path) -> BreakerStatus:
             tuple(map(str, found.get("ended", ()))),
             _moment(found, "unkept"),
             _copy(found.get("copy") or {}),
+            _uncaptured(found.get("uncaptured") or {}),
         )
-    except (AttributeError, TypeError, ValueError, OverflowError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return BreakerStatus(runs, Mode.CLOSED, 100, None, "its state on this host is damaged: it finds out anew")
 
 
@@ -136,6 +140,12 @@ def order_breaker(folder: Path, what: Order) -> bool:
 def _copy(found: Mapping[str, Any]) -> CopyStatus:
     times = {name: datetime.fromisoformat(at) if at else None for name, at in found.get("as_of", {}).items()}
     return CopyStatus(times, str(found.get("problem", "")), dict(found.get("wrong", {})))
+
+
+def _uncaptured(found: Mapping[str, Any]) -> Uncaptured | None:
+    if not found:
+        return None
+    return Uncaptured(int(found["records"]), datetime.fromisoformat(found["since"]), str(found["way"]))
 
 
 def _silent_since(found: Mapping[str, Any]) -> datetime | None:

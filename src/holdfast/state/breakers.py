@@ -77,9 +77,11 @@ class BreakerFiles:
             else:
                 self._flag.touch(mode=0o644)
 
-    def beat(self, now: float, *, is_well: bool) -> None:
-        """Let workers know that the keeper is at work, and whether all that it does goes well."""
-        self._now[1], self._now[2] = int(now * 1000), not is_well
+    def beat(self, now: float, *, is_well: bool, waits_long: bool = False) -> None:
+        """Let workers know that the keeper is at work, whether all that it does goes well, and whether writes wait too
+        long for a capture.
+        """
+        self._now[1], self._now[2] = int(now * 1000), (not is_well) | waits_long << 1
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Keep the state; when this returns, it survives a power cut."""
@@ -184,7 +186,12 @@ class BreakerView:
     @property
     def is_well(self) -> bool:
         """Whether it said then that all that it does goes well."""
-        return not self._now[2]
+        return not self._now[2] & 1
+
+    @property
+    def waits_long(self) -> bool:
+        """Whether it said then that writes wait for a capture for too long."""
+        return bool(self._now[2] & 2)
 
     def passes(self) -> bool:
         """Whether the next request goes to the platform: of all that ask, just the share that may."""

@@ -266,9 +266,10 @@ def noted(connection: sqlite3.Connection, receipt: str, outcome: Outcome, *, at:
     waits = outcome.fate in (Fate.QUEUED, Fate.SENDING, Fate.UNKNOWN) or (outcome.fate, was) == _CHANGED
     has_failed = was is Fate.SENDING and outcome.fate is Fate.UNKNOWN and outcome.status // 100 in (2, 3, 5)
     connection.execute(
-        "UPDATE writes SET fate = ?, reason = ?, status = ?, waits = ?, changed = ?, sender = '', is_promised = ?,"
-        " failures = failures + ?, is_news = max(is_news, ?), sent = iif(fate = 'sending', ?, sent),"
-        " sealed = iif(?, NULL, sealed), seen = ifnull(?, seen), copies = copies + ? WHERE receipt = ?",
+        "UPDATE writes SET changed = iif(fate = 'queued' AND ?1 = fate AND ?2 = reason, changed, ?5),"
+        " fate = ?1, reason = ?2, status = ?3, waits = ?4, sender = '', is_promised = ?6,"
+        " failures = failures + ?7, is_news = max(is_news, ?8), sent = iif(fate = 'sending', ?9, sent),"
+        " sealed = iif(?10, NULL, sealed), seen = ifnull(?11, seen), copies = copies + ?12 WHERE receipt = ?13",
         (
             *(outcome.fate, outcome.reason, outcome.status, waits, at, is_promised),
             *(has_failed, is_promised and not is_try, None if is_unsent else at, outcome.fate.is_final),

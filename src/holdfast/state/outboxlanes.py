@@ -6,10 +6,12 @@ import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from holdfast.core.outbox import Fate, Item, Lane, Outcome
 from holdfast.core.replaying import Kept
+from holdfast.core.uncaptured import WAITS, Uncaptured
 from holdfast.errors import Damaged
 from holdfast.state.disk import translated
 from holdfast.state.lock import release, try_lock
@@ -107,6 +109,12 @@ class OutboxLanes:
         query = """SELECT count(*) FROM writes WHERE waits AND fate = 'queued'
  AND record IN (SELECT record FROM writes WHERE fate = 'unknown')"""
         return int(self._outbox.rows(query)[0][0])
+
+    def uncaptured(self, way: str) -> Uncaptured | None:
+        """The writes that wait for a capture, which *way* ends; None if none does."""
+        query = "SELECT count(*), min(changed) FROM writes WHERE fate = 'queued' AND reason LIKE ?"
+        ((records, since),) = self._outbox.rows(query, f"{WAITS}%")
+        return Uncaptured(records, datetime.fromtimestamp(since, UTC), way) if records else None
 
     def plan(self, up_to: int | None = None) -> tuple[str, list[Item]]:
         """The queued writes that nobody let go yet, up to that place in the order, and a number for exactly these."""
