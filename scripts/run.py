@@ -81,7 +81,7 @@ def protect(story: Story, orders: int) -> datetime:
     story.tell(f"1. A shop with {orders:,} orders, in six languages, and a copy of it at three sites of three owners.")
     make_shop(shop, orders=orders)
     sites = " ".join(f"--site {site}" for site in SITES)
-    story.run(f"init shop.db {sites} --card recovery-card.txt")
+    story.run(f"init shop.db {sites} --sites-may-share --card recovery-card.txt")
     story.run("capture")
     story.tell("2. The shop trades on. The next capture keeps only what changed.")
     counts = trade(shop, orders=max(1, orders // 100), seed=7)

@@ -138,6 +138,8 @@ class OpenVault(Undoing, Losing, Tended):
             from holdfast.operations.custody import closed
 
             raise closed(self.vault, self._identity)
+        if state.collections and self._identity is not None:
+            self.vault.trusted.require_named(self._identity)
         return state
 
     def _state(self, at: At, names: Collection[str]) -> State:

@@ -21,7 +21,7 @@ from holdfast.core.policy import Policy
 from holdfast.core.ports import Entry, Store
 from holdfast.errors import Refused, Unreachable, Usage
 from holdfast.operations.found import Founded, found_vault
-from holdfast.places import folder_of, open_site, refuse_unheeded
+from holdfast.places import folder_of, open_site, refuse_unheeded, shared_places
 from holdfast.vault.create import require_free, vault_ids
 from holdfast.vault.durable import write_new
 from holdfast.vault.names import Kind
@@ -35,7 +35,8 @@ _OWNER = re.compile(r"(?P<owner>[^=/\\]+)=(?P<folder>.*)")
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What may be chosen at the beginning. `card` is a new file for the recovery card, which is secret; `credentials`
-    say for the name of a site where its secret lies, `cas` which private authority its certificate is from.
+    say for the name of a site where its secret lies, `cas` which private authority its certificate is from;
+    `sites_may_share` as in `Policy`.
     """
 
     name: str = ""
@@ -44,6 +45,7 @@ class Wishes:
     card: Path | None = None
     credentials: Mapping[str, str] = field(default_factory=dict)
     cas: Mapping[str, str] = field(default_factory=dict)
+    sites_may_share: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,11 @@ class Begun:
     card: str
     has_reader: bool
     site_keys: Mapping[str, str]
+
+    @property
+    def shared(self) -> Mapping[str, Sequence[str]]:
+        """What one failure takes: each disk, bucket or server with several of the sites, and their names."""
+        return shared_places(self.project.config.sites, self.project.folder)
 
 
 def begin_project(folder: Path, database: str, sites: Sequence[str], wishes: Wishes) -> Begun:
@@ -86,7 +93,8 @@ def begin_project(folder: Path, database: str, sites: Sequence[str], wishes: Wis
         where = rooms.get(place.name)
         if where is None or where.exists():
             _require_free(open_site(place, folder), f"the folder {where}" if where else place.url)
-    policy = Policy(safe_sites=wishes.safe_owners, safe_owners=wishes.safe_owners)
+    owners, may_share = wishes.safe_owners, wishes.sites_may_share
+    policy = Policy(safe_sites=owners, safe_owners=owners, sites_may_share=may_share)
     with _all_or_nothing() as ours:
         for where in paths:
             ours += [each for each in reversed((where, *where.parents)) if not os.path.lexists(each)]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from holdfast.core.config import SiteConfig
 from holdfast.core.ports import Store
 from holdfast.errors import Unreachable, Usage
 from holdfast.vault.sites import Site
 
-__all__ = ["folder_of", "named_only", "open_site", "refuse_twice", "refuse_unheeded", "secret_at"]
+__all__ = ["folder_of", "named_only", "open_site", "refuse_twice", "refuse_unheeded", "secret_at", "shared_places"]
 
 _OBJECT = ("s3", "gs", "az")
 _HTTP = ("https", "http")
@@ -65,6 +65,35 @@ def refuse_twice(sites: Sequence[SiteConfig], folder: Path) -> None:
                 hint="give each site a place of its own in holdfast.toml",
             )
         found[place] = site.name
+
+
+def shared_places(sites: Sequence[SiteConfig], folder: Path) -> dict[str, list[str]]:
+    """What one failure takes as far as this host sees: each disk, bucket or server of several sites, and their names.
+
+    Folders are told apart by the number of their file system, buckets and servers by their URLs. What lies behind
+    those, a common provider or cellar, nobody sees from here.
+    """
+    found: dict[str, list[str]] = {}
+    for site in sites:
+        found.setdefault(_lies_on(site, folder), []).append(site.name)
+    return {place: names for place, names in found.items() if place and len(names) > 1}
+
+
+def _lies_on(site: SiteConfig, folder: Path) -> str:
+    """The disk, bucket or server of a site; nothing where its folder is not there."""
+    path = folder_of(site.url, folder)
+    if path is not None:
+        try:
+            device = path.stat().st_dev
+        except OSError:
+            return ""
+        return f"the disk {os.major(device)}:{os.minor(device)}"
+    parts = urlsplit(site.url)
+    if parts.scheme in _HTTP:
+        return f"the server {parts.hostname}"
+    options = dict(parse_qsl(parts.query))
+    at = options.get("endpoint") or options.get("account")
+    return f"the bucket {parts.scheme}://{parts.netloc}" + (f" at {at.rstrip('/')}" if at else "")
 
 
 def refuse_unheeded(sites: Sequence[SiteConfig], folder: Path) -> None:

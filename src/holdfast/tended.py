@@ -16,7 +16,7 @@ from holdfast.assemble import moment_of
 from holdfast.core.events import Progress
 from holdfast.errors import Usage
 from holdfast.host import memory_of
-from holdfast.places import open_site
+from holdfast.places import open_site, shared_places
 
 if TYPE_CHECKING:
     from holdfast.assemble import Project
@@ -68,6 +68,7 @@ class Tended(ABC):
             None if silence else memory.followed_at,
             self._witnessed(),
             readings_in(self.project.state, self._places),
+            shared_places(self.project.config.sites, self.project.folder),
         )
         return replace(ops.check.standing(self.vault, self.project.config.policy, host), following=memory.following)
 

@@ -49,7 +49,17 @@ class Drive:
         (self.desk.folder / "token").write_text(token)
         places = ["me=site-me", "ana=site-ana", f"otto={self.site.url}/shop", *more]
         words = [word for place in places for word in ("--site", place)]
-        self.desk("init", "shop.db", *words, "--credentials", "otto=file:token", "--no-reader", "--card", "card.txt")
+        self.desk(
+            "init",
+            "shop.db",
+            *words,
+            "--credentials",
+            "otto=file:token",
+            "--no-reader",
+            "--card",
+            "card.txt",
+            "--sites-may-share",
+        )
 
     @property
     def places(self) -> dict[str, Path]:

@@ -15,7 +15,9 @@ import pytest
 
 import holdfast
 from holdfast.begin import Begun, Wishes, begin_project
+from holdfast.core.config import SiteConfig
 from holdfast.errors import HoldfastError, Refused, Unreachable, Usage
+from holdfast.places import shared_places
 from holdfast.vault.stores.disk import Disk
 
 FOUNDERS = ("ana", "bela")
@@ -233,6 +235,19 @@ def test_a_password_does_not_get_into_the_configuration(tmp_path: Path, url: str
     assert "PGPASSFILE" in (refused.value.hint or "")
     assert "secret" not in refused.value.message
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_one_failure_takes_is_seen_in_folders_buckets_and_servers(tmp_path: Path) -> None:
+    """Folders on one file system, prefixes of one bucket, vaults of one server; not what only looks alike."""
+    urls = {
+        "a": str(tmp_path), "b": "file:///dev", "c": "s3://shop/one?lock_days=9", "d": "s3://shop/two",
+        "e": "s3://shop/one?endpoint=https://s3.example", "f": "https://site.example:1/x", "g": "https://SITE.example/y",
+        "h": "https://other.example/x", "i": "usb", "j": "not/there", "k": "az://shop?account=x", "l": "az://shop?account=y",
+    }  # fmt: skip
+    (tmp_path / "usb").mkdir()
+    found = shared_places([SiteConfig(name, url, name) for name, url in urls.items()], tmp_path)
+    assert sorted(found.values()) == [["a", "i"], ["c", "d"], ["f", "g"]]
+    assert {"the bucket s3://shop", "the server site.example"} <= found.keys()
 
 
 @pytest.mark.parametrize("key", ["credentials", "ca"])

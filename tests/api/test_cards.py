@@ -11,6 +11,7 @@ import pytest
 
 import holdfast
 from holdfast.begin import Wishes, begin_project
+from holdfast.custody import SharedCustody, Where
 from holdfast.errors import Refused
 
 
@@ -24,7 +25,7 @@ def captured(folder: Path) -> Path:
     folder.mkdir()
     with closing(sqlite3.connect(folder / "shop.db")) as database:
         database.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY)")
-    begun = begin_project(folder, "shop.db", ["ana=a", "bela=b"], Wishes())
+    begun = begin_project(folder, "shop.db", ["ana=a", "bela=b"], Wishes(sites_may_share=True))
     (folder / "card").write_text(begun.card)
     holdfast.open_vault(folder / "holdfast.toml").capture()
     return folder
@@ -38,6 +39,24 @@ def test_the_card_of_another_vault_is_refused(shop: Path, tmp_path: Path) -> Non
     with pytest.raises(Refused, match="the card is for vault"):
         holdfast.open_vault(sites=[str(shop / "a")], identity=other / "card")
     assert holdfast.open_vault(sites=[str(shop / "a")], identity=shop / "card").vault.head is not None
+
+
+def test_a_key_that_a_lost_trust_document_brought_opens_nothing_on_an_older_one(shop: Path) -> None:
+    """What the lost document revoked would count again: a renewed card, and its bare key alone, tell."""
+    SharedCustody(Where(shop / "holdfast.toml")).renew(shop / "card", card=shop / "new")
+    key = shop / "key"
+    key.write_text((shop / "new").read_text().splitlines()[-1])
+    with closing(sqlite3.connect(shop / "shop.db")) as database:
+        database.execute("CREATE TABLE later (id INTEGER PRIMARY KEY)")
+    holdfast.open_vault(shop / "holdfast.toml").capture()
+    sites = [str(shop / "a"), str(shop / "b")]
+    assert "later" in holdfast.open_vault(sites=sites, identity=key).state().collections
+    for site in sites:
+        next(Path(site, "trust").glob("00000002-*")).unlink()
+    with pytest.raises(Refused, match="a card knows version 2 of the trust document"):
+        holdfast.open_vault(sites=sites, identity=shop / "new")
+    with pytest.raises(Refused, match="no trust document that a site has"):
+        holdfast.open_vault(sites=sites, identity=key).state()
 
 
 def test_one_site_alone_does_not_prove_that_it_holds_the_newest(shop: Path) -> None:

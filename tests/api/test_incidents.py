@@ -32,7 +32,12 @@ def folder(tmp_path: Path) -> Path:
     shop = tmp_path / "shop.db"
     run(shop, "CREATE TABLE orders (id INTEGER PRIMARY KEY, total INTEGER)")
     run(shop, *(f"INSERT INTO orders VALUES ({number}, {number * 100})" for number in range(1, 41)))
-    begin_project(tmp_path, str(shop), [f"me={tmp_path / 'a'}", f"ana={tmp_path / 'b'}"], Wishes(card=Path("card")))
+    begin_project(
+        tmp_path,
+        str(shop),
+        [f"me={tmp_path / 'a'}", f"ana={tmp_path / 'b'}"],
+        Wishes(card=Path("card"), sites_may_share=True),
+    )
     with (tmp_path / "holdfast.toml").open("a", encoding="utf-8") as config:
         config.write('\n[collection.orders]\nmoney = ["total"]\n')
     vault = holdfast.open_vault(tmp_path / "holdfast.toml")
@@ -153,7 +158,7 @@ def test_lost_records_are_in_a_csv_as_the_vault_has_them(tmp_path: Path) -> None
     shop = tmp_path / "shop.db"
     run(shop, "CREATE TABLE notes (id INTEGER PRIMARY KEY, a TEXT, b BLOB)")
     run(shop, "INSERT INTO notes VALUES (1, 'a\nb', zeroblob(100)), (2, '', NULL), (3, NULL, NULL)")
-    begin_project(tmp_path, str(shop), [f"me={tmp_path / 'a'}"], Wishes(card=Path("card")))
+    begin_project(tmp_path, str(shop), [f"me={tmp_path / 'a'}"], Wishes(card=Path("card"), sites_may_share=True))
     opened(tmp_path).capture()
     run(shop, "DELETE FROM notes")
     config = str(tmp_path / "holdfast.toml")

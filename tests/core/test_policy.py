@@ -69,6 +69,28 @@ def test_safety_counts_sites_and_owners(sites: list[str], findings: list[str], t
     assert str(safety([receipt(site) for site in sites], OWNERS, Policy(), findings=findings)) == text
 
 
+@pytest.mark.parametrize(
+    ("sites", "shared", "may_share", "text"),
+    [
+        ("ab", {"the disk 8:1": ["b", "a"]}, False, "amber: at 1 sites of 1 owners (TOLD)"),
+        ("ab", {"the disk 8:1": ["a", "b"]}, True, "green: at 2 sites of 2 owners"),
+        ("abc", {"the disk 8:1": ["a", "b"]}, False, "green: at 2 sites of 2 owners"),
+        ("abc", {"the disk 8:1": ["b", "c"]}, False, "green: at 2 sites of 2 owners"),
+        ("abc", {"the disk 8:1": ["a", "b"], "the server x": ["c", "d"]}, False, "green: at 2 sites of 2 owners"),
+        ("a", {"the disk 8:1": ["a", "b"]}, False, "amber: at 1 sites of 1 owners (at 1 of 2 sites; at 1 of 2 owners)"),
+    ],
+)  # fmt: skip
+def test_sites_that_one_failure_takes_count_as_one(
+    sites: str, shared: dict[str, list[str]], may_share: bool, text: str
+) -> None:
+    """Whoever is said to own them: unless the operator says that it shall be so. It is told in any case."""
+    policy = Policy(sites_may_share=may_share)
+    found = safety([receipt(site) for site in sites], OWNERS, policy, shared=shared)
+    told = "at 1 of 2 sites; at 1 of 2 owners; a and b share the disk 8:1: one failure takes all, so they count as one"
+    assert str(found) == text.replace("TOLD", f"{told} site (unless policy.sites_may_share)")
+    assert sum("one failure takes all" in each for each in (*found.reasons, *found.shared)) == len(shared)
+
+
 @given(
     st.lists(st.sampled_from(["a", "b", "c", "d"])),
     st.integers(1, 3),

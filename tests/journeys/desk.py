@@ -66,7 +66,7 @@ class Desk:
     def begin(self, *sites: str) -> None:
         """Protect the shop: at `me` and `ana`, or at *sites*; the recovery card is card.txt."""
         named = [word for site in sites or ("me=site-me", "ana=site-ana") for word in ("--site", site)]
-        self("init", "shop.db", *named, "--card", "card.txt")
+        self("init", "shop.db", *named, "--card", "card.txt", "--sites-may-share")
 
     def kept(self, name: str) -> dict[str, Any]:
         """Capture, and say what the shop holds at this moment by a copy that SQLite itself made."""

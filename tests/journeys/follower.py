@@ -48,7 +48,12 @@ class House:
         self._stop = threading.Event()
         self._marks = 0
         database.run("CREATE TABLE IF NOT EXISTS mark (n bigint PRIMARY KEY)")
-        begin_project(folder, url or database.url, ("me=site-me", "ana=site-ana"), Wishes(card=Path("card.txt")))
+        begin_project(
+            folder,
+            url or database.url,
+            ("me=site-me", "ana=site-ana"),
+            Wishes(card=Path("card.txt"), sites_may_share=True),
+        )
 
     @property
     def slot(self) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from holdfast.core.incident import IncidentOpened
+from holdfast.core.incident import Decision, IncidentOpened
 from holdfast.core.statements import Held
 from holdfast.errors import Damaged, Refused, Usage
 from holdfast.operations.approve import Wish, allow, ask, control_of, find, hold, open_requests, see, veto
-from holdfast.operations.incident import open_incident, standing
+from holdfast.operations.incident import decide, open_incident, standing
 from holdfast.operations.journal import commit_ref, tell
 from holdfast.operations.named import ranges_of, version_of
 from holdfast.operations.trust import Changes, Draft, Published, cosign, look_at, propose, publish
@@ -146,6 +146,30 @@ def test_revoking_a_stolen_key_ends_no_hold_that_it_opened() -> None:
     open_incident(world.vault(), world.writer, found, "mass-delete")
     changed(world, writers=[heir.public_hex], revoked=[world.writer.keyid], last=good.sha256[:12])
     assert [each.incident for each in standing(world.vault())] == ["1a2b3c4d"]
+
+
+def test_a_thief_who_signs_holds_without_end_is_revoked_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, as many as a trust document takes stay, and decisions end those; others count no more."""
+    world = traded(1)
+    vault, good = world.vault(), world.vault().log()[0].signed
+    for number in range(103):
+        found = IncidentOpened(
+            world.now, f"{number:08x}", "shop", commit_ref(good.link), commit_ref(good.link), world.now, (), ()
+        )
+        open_incident(vault, world.writer, found, "")
+    assert len(standing(world.vault())) == 103
+    monkeypatch.setattr("holdfast.operations.trust._LINKS_MAX", 100)
+    with pytest.raises(Refused, match="more than a trust document takes"):
+        propose(world.vault(), Changes(revoked=[world.writer.keyid]))
+    monkeypatch.undo()
+    heir = SigningKey.generate()
+    done = changed(world, writers=[heir.public_hex], revoked=[world.writer.keyid], last=good.sha256)
+    assert len(done.draft.document.roles.retired[0].last) == 101
+    held = standing(world.vault())
+    assert len(held) == 100
+    for each in held[:2]:
+        decide(world.vault(), world.root, each.incident, Decision.ACCEPT, ("root", "junk"))
+    assert standing(world.vault()) == held[2:]
 
 
 def test_the_last_trusted_commit_can_be_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from holdfast.operations.check import SiteStanding, Standing
 
 __all__ = ["register"]
+
+_SHOWN = 20  # of what a thief could make very many of; --json has all
 
 GAPS, DIFFERENT, UNREACHABLE, DAMAGED = 3, 4, 6, 7
 
@@ -244,6 +247,7 @@ def _status_facts(standing: Standing, now: datetime) -> dict[str, Any]:
         "color": standing.safety.color.value,
         "reasons": standing.safety.reasons,
         "owners": standing.safety.owners,
+        "shared": standing.safety.shared,
         "commits": standing.commits,
         "head": head.sha256 if head else None,
         "head_at": head.clock if head else None,
@@ -277,8 +281,13 @@ def _status_lines(standing: Standing, now: datetime) -> list[str]:
     ]
     held = f"{plural(len(standing.safety.sites), 'site')} of {plural(len(standing.safety.owners), 'owner')}"
     lines.append(f"safe at {held}")
-    lines += [f"  {reason}" for reason in standing.safety.reasons]
-    lines += [f"next: holdfast findings {each.incident}" for each in standing.incidents]
+    lines += [f"  note: {each}" for each in standing.safety.shared]
+    counted = Counter(standing.safety.reasons)
+    told = [f"  {reason}" if times == 1 else f"  {amount(times)} times: {reason}" for reason, times in counted.items()]
+    lines += told[:_SHOWN]
+    if (more := len(told) - _SHOWN) > 0:
+        lines.append(f"  and {amount(more)} more: holdfast status --json")
+    lines += [f"next: holdfast findings {each.incident}" for each in standing.incidents[:_SHOWN]]
     lines.append(f"custody: {standing.custody.label}")
     lines += _reading_lines(standing, now)
     verified, drilled = standing.last.get("verify"), standing.last.get("drill")

@@ -44,6 +44,9 @@ def init(
     ca: Annotated[
         list[str] | None, typer.Option(metavar="SITE=FILE", help="The private authority of a site's certificate.")
     ] = None,
+    sites_may_share: Annotated[
+        bool, typer.Option("--sites-may-share", help="Sites on one disk or server count as several: it shall be so.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Set up protection for a database: writes holdfast.toml and this host's keys, and begins the vault at every site.
@@ -60,6 +63,7 @@ def init(
         card=Path(card) if card else None,
         credentials=_pairs(credentials or (), "--credentials"),
         cas=_pairs(ca or (), "--ca"),
+        sites_may_share=sites_may_share,
     )
     founded = begin_project(Path.cwd(), database, site, wishes)
     sites = founded.project.config.sites
@@ -68,6 +72,7 @@ def init(
         "config": str(founded.project.folder / CONFIG_NAME),
         "sites": [{"name": each.name, "url": each.url, "owner": each.owner} for each in sites],
         "site_keys": dict(founded.site_keys),
+        "shared": dict(founded.shared),
         "reader_key": founded.has_reader,
         "card": card or founded.card,
     }
@@ -80,6 +85,8 @@ def _begun_lines(founded: Begun, card: str) -> list[str]:
     owners = len({each.owner for each in sites})
     where = f"{plural(len(sites), 'site')} of {plural(owners, 'owner')}"
     lines = [f"vault {founded.project.config.vault.id[:16]}… begun at {where}; settings are in {CONFIG_NAME}"]
+    for place, names in founded.shared.items():
+        lines.append(f"note: {' and '.join(names)} share {place}: one failure takes all")
     for name, key in founded.site_keys.items():
         lines.append(f"site {name} vouches with the key {key}: ask its owner whether that is the one of his server")
     if founded.has_reader:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+_SHOWN = 20  # of what a thief could make very many of
+
 GAPS = 3
 Several = list[str] | None
 Keys = Annotated[Several, typer.Option("--key", metavar="FILE", help="A key to sign with; repeat for several.")]
@@ -238,7 +240,9 @@ def _left_out(told: Draft) -> list[str]:
     if not told.left_out:
         return []
     fact = f"  left out: {plural(len(told.left_out), 'link')} of the journal that nobody else vouched for"
-    return [fact, *(f"    {name}" for name in told.left_out)]
+    more = len(told.left_out) - _SHOWN
+    shown = [f"    {name}" for name in told.left_out[:_SHOWN]]
+    return [fact, *shown, *([f"    and {more} more: --json names them all"] if more > 0 else [])]
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:

@@ -155,6 +155,8 @@ def render_config(config: Config) -> str:
         lines.append(f"scrub_days = {config.policy.scrub_days}  # bytes that nobody read since are not green")
     if config.policy.generation_days != Policy().generation_days:
         lines.append(f"generation_days = {config.policy.generation_days}  # older bases are begun anew, all at once")
+    if config.policy.sites_may_share:
+        lines.append("sites_may_share = true  # sites on one disk, in one bucket or at one server count as several")
     changed = [each.name for each in fields(Limits) if getattr(config.limits, each.name) != each.default]
     lines += ["", "[findings]"] if changed else []
     lines += [f"{name} = {getattr(config.limits, name)}" for name in changed]
@@ -245,7 +247,8 @@ def _policy(reading: Reading, table: Mapping[str, Any]) -> Policy:
     stale_hours = reading.count(table, "policy", "stale_hours", defaults.stale_hours, 1)
     scrub_days = reading.count(table, "policy", "scrub_days", defaults.scrub_days, 1)
     generation_days = reading.count(table, "policy", "generation_days", defaults.generation_days, 1)
-    return Policy(sites, owners, confirm_above, stale_hours, scrub_days, generation_days)
+    may_share = reading.truth(table, "policy", "sites_may_share")
+    return Policy(sites, owners, confirm_above, stale_hours, scrub_days, generation_days, may_share)
 
 
 def _collections(reading: Reading, tables: Mapping[str, Any]) -> dict[str, Declared]:

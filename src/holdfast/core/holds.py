@@ -31,7 +31,10 @@ def open_holds(statements: Iterable[Statement], rules: Rules, now: datetime) -> 
         and each.event.action == Action.RELEASE
         and matured(each, about.get(each.sha256, ()), rules, now).is_matured
     ]
-    decisions = decisions_on(known, rules, now)
+    decided: dict[str, list[Statement]] = {}
+    for each in decisions_on(known, rules, now):
+        if isinstance(each.event, Decided) and each.event.incident:
+            decided.setdefault(each.event.incident, []).append(each)
     return tuple(
         each
         for each in known
@@ -39,7 +42,7 @@ def open_holds(statements: Iterable[Statement], rules: Rules, now: datetime) -> 
         and each.vault == rules.vault
         and each.roles & _MAY_HOLD
         and subject_of(Action.RELEASE, each.sha256) not in released
-        and not _is_over(each, each.event.incident, decisions)
+        and not _is_over(each, decided.get(each.event.incident, ()))
     )
 
 
@@ -63,11 +66,7 @@ def may_decide(roles: frozenset[str], rules: Rules) -> bool:
     return bool(roles & may) and "writer" not in roles
 
 
-def _is_over(hold: Statement, incident: str, decisions: Sequence[Statement]) -> bool:
-    """Whether the last decision of others than who opened it ended an incident."""
-    last = ""
-    for each in decisions if incident else ():
-        event = each.event
-        if isinstance(event, Decided) and event.incident == incident and each.person != hold.person:
-            last = event.decision
-    return last in (Decision.ACCEPT, Decision.MENDED)
+def _is_over(hold: Statement, decisions: Sequence[Statement]) -> bool:
+    """Whether the last of the decisions on its incident, of others than who opened it, ended that."""
+    told = [each.event.decision for each in decisions if isinstance(each.event, Decided) and each.person != hold.person]
+    return bool(told) and told[-1] in (Decision.ACCEPT, Decision.MENDED)

@@ -5,7 +5,7 @@
   back. So what a person saw is what is done; an approval of any other plan is refused.
 * Where the trust document says so, a plan for a live system needs others: a granted request that names its id.
 * A commit is green once enough sites of enough owners have given receipts and no finding is open. Nothing unverified is
-  ever green.
+  ever green. Sites that one failure takes count as one, unless the operator says that they may share a place.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import product
+from types import MappingProxyType
 
 from holdfast.core.events import ReceiptGiven
 
@@ -25,7 +27,8 @@ _APPROVAL_DIGITS_MIN = 4
 class Policy:
     """What an owner asks for: safe at this many sites of this many owners; approval above so many changed records; a
     newest commit no older than so many hours; every byte at every site read within so many days; new bases for all
-    collections when those that stand are so many days old, so that older states can go some day.
+    collections when those that stand are so many days old, so that older states can go some day; whether sites that are
+    seen to share a disk, a bucket or a server count as several all the same.
     """
 
     safe_sites: int = 2
@@ -34,6 +37,7 @@ class Policy:
     stale_hours: int = 26
     scrub_days: int = 35
     generation_days: int = 30
+    sites_may_share: bool = False
 
 
 class Ruling(StrEnum):
@@ -79,12 +83,15 @@ class Color(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Safety:
-    """How safe a commit is: the sites and owners that hold it, by receipts, and why it is not green."""
+    """How safe a commit is: the sites and owners that count, by receipts, and why it is not green. `shared` tells of
+    sites that one failure takes together, where that is no reason.
+    """
 
     color: Color
     sites: tuple[str, ...]
     owners: tuple[str, ...]
     reasons: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         held = f"{self.color}: at {len(self.sites)} sites of {len(self.owners)} owners"
@@ -113,22 +120,42 @@ def decide(summary: PlanSummary, policy: Policy) -> Decision:
 
 
 def safety(
-    receipts: Iterable[ReceiptGiven], owners: Mapping[str, str], policy: Policy, *, findings: Sequence[str] = ()
+    receipts: Iterable[ReceiptGiven],
+    owners: Mapping[str, str],
+    policy: Policy,
+    *,
+    findings: Sequence[str] = (),
+    shared: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Safety:
-    """How safe the commit is that these receipts are for; `owners` names the owner of each site of the vault.
+    """How safe the commit is that these receipts are for; `owners` names the owner of each site of the vault, `shared`
+    by what they share the sites of which one failure takes several.
 
     A receipt of a site that is not the vault's counts for nothing, nor does the owner that a receipt itself names.
     """
-    sites = tuple(sorted({receipt.site for receipt in receipts if receipt.site in owners}))
+    holding = sorted({receipt.site for receipt in receipts if receipt.site in owners})
+    sites = tuple(holding if policy.sites_may_share else _apart(holding, owners, shared))
     held_by = tuple(sorted({owners[site] for site in sites}))
     reasons = []
     if len(sites) < policy.safe_sites:
         reasons.append(f"at {len(sites)} of {policy.safe_sites} sites")
     if len(held_by) < policy.safe_owners:
         reasons.append(f"at {len(held_by)} of {policy.safe_owners} owners")
+    told = [f"{' and '.join(sorted(names))} share {place}: one failure takes all" for place, names in shared.items()]
+    if reasons and len(sites) < len(holding):
+        reasons += [f"{each}, so they count as one site (unless policy.sites_may_share)" for each in told]
+        told = []
     reasons.extend(findings)
     color = Color.RED if not sites else Color.AMBER if reasons else Color.GREEN
-    return Safety(color, sites, held_by, tuple(reasons))
+    return Safety(color, sites, held_by, tuple(reasons), tuple(told))
+
+
+def _apart(sites: Sequence[str], owners: Mapping[str, str], shared: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    """Of sites that one failure takes one each, chosen so that most owners are left."""
+    places = {name: place for place, names in shared.items() for name in names}
+    rooms: dict[str, list[str]] = {}
+    for site in sites:
+        rooms.setdefault(places.get(site, site), []).append(site)
+    return max(product(*rooms.values()), key=lambda some: len({owners[site] for site in some}))
 
 
 def _count(records: int) -> str:

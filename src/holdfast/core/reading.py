@@ -91,6 +91,13 @@ class Reading:
             return default
         return value
 
+    def truth(self, table: Mapping[str, Any], path: str, key: str) -> bool:
+        """True or false; false if it is not there."""
+        value, wanted = _taken(bool, table.get(key, False))
+        if wanted:
+            self.wrong(f"{path}.{key}", wanted)
+        return value is True
+
     def record(self, made: type[T], table: Mapping[str, Any], path: str) -> T:
         """A table as the frozen dataclass *made*: text, numbers (none below 0), truth, lists and tables of text,
         choices (`StrEnum`), and tables within it. What is missing or wrong is a mistake, and its default in the result.

@@ -45,14 +45,15 @@ _SEVERE = {Problem.FORK, Problem.GAP, Problem.LOST, Problem.FORGED}
 @dataclass(frozen=True, slots=True)
 class Host:
     """What a host brings along: its own findings, when it last saw that the source held nothing newer, the commits and
-    words of people (by name) that it knows to exist, and its ledger of readings by site (none: not even an empty one is
-    known of).
+    words of people (by name) that it knows to exist, its ledger of readings by site (none: not even an empty one is
+    known of), and what several sites share, as far as it sees (`places.shared_places`).
     """
 
     problems: tuple[str, ...] = ()
     seen: datetime | None = None
     witnessed: tuple[Link | str, ...] = ()
     readings: Mapping[str, Readings] = field(default_factory=dict)
+    shared: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,7 @@ def standing(vault: Vault, policy: Policy, host: Host = _NOBODY) -> Standing:
         safe_sites=max(policy.safe_sites, asked.sites),
         safe_owners=max(policy.safe_owners, asked.owners),
     )
-    weighed = safety(counted, owners, policy, findings=findings)
+    weighed = safety(counted, owners, policy, findings=findings, shared=host.shared)
     is_severe = bool(vault.trusted.forgotten) or any(each.kind in _SEVERE for each in report.all_findings)
     if custody.color is Color.RED or opened or is_severe:
         weighed = replace(weighed, color=Color.RED)

@@ -33,6 +33,8 @@ from holdfast.vault.vault import Vault
 __all__ = ["Changes", "Draft", "Published", "cosign", "described", "look_at", "propose", "publish"]
 
 _DIGITS_MIN = 4
+_HOLDS_MAX = 100  # of a revoked key's that nobody vouched for
+_LINKS_MAX = 20_000  # of one revoked key: some 2.5 MB of the document
 _HASH = re.compile(rb"[0-9a-f]{64}")
 
 
@@ -231,6 +233,8 @@ def _keyid(document: TrustDocument, named: str) -> str:
 def _last_links(vault: Vault, keyid: str, last: str) -> tuple[list[Link], list[str]]:
     """The newest link of each stream and chain that the key signed; with `last` none later than that commit, and in the
     journal only what was vouched for by then. The names of the words that this leaves out.
+
+    Raises Refused if they are more than a trust document takes: then `last` must say which count.
     """
     commits = [each for each in vault.known().values() if each.commit.writer == keyid]
     every = vault.signed_events()
@@ -247,12 +251,21 @@ def _last_links(vault: Vault, keyid: str, last: str) -> tuple[list[Link], list[s
         commits = [each for each in commits if each.sha256 in trusted]
         objects = _vouched(own, (each for each in every if each.events.signer != keyid and each.clock <= until))
         # A hold of an incident stays, whoever opened it: it can only keep more, and somebody else's decision ends it.
-        objects += [each for each in own if _is_hold(each) and each not in objects]
+        # A thief can sign any number of them, and each that stays lies in the document: so the first, by its own clock.
+        counted = {each.sha256 for each in objects}
+        holds = [each for each in own if _is_hold(each) and each.sha256 not in counted]
+        objects += sorted(holds, key=lambda each: (each.clock, each.sha256))[:_HOLDS_MAX]
     links = [each.link for each in commits] + [each.link for each in objects]
     newest: dict[str, Link] = {}
     for link in links:
         if link.stream not in newest or link.sequence > newest[link.stream].sequence:
             newest[link.stream] = link
+    if len(newest) > _LINKS_MAX:
+        raise Refused(
+            f"the key {keyid[:16]}… began {len(newest)} streams and chains: more than a trust document takes",
+            hint="name the last commit of it that you trust with --last: later ones, and all but the first "
+            f"{_HOLDS_MAX} holds that nobody vouched for, count no more",
+        )
     counted = {each.sha256 for each in objects}
     return [newest[stream] for stream in sorted(newest)], [each.name for each in own if each.sha256 not in counted]
 

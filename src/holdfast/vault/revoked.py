@@ -21,9 +21,10 @@ def without_revoked(objects: Iterable[SignedEvents], trusted: Trusted) -> tuple[
     every = list(objects)
     retired = trusted.document.retired()
     doubted = {each.sha256: each for each in every if each.events.signer in retired}
+    ends = {keyid: {*each.last} for keyid, each in retired.items()}
     way: dict[str, SignedEvents] = {}
     for each in doubted.values():
-        if each.link in retired[each.events.signer].last:
+        if each.link in ends[each.events.signer]:
             way |= _way_to(each, doubted)
     left = sorted((each for sha256, each in doubted.items() if sha256 not in way), key=lambda each: each.name)
     places = {(each.events.chain, each.events.sequence) for each in way.values()}

@@ -21,6 +21,7 @@ from holdfast.vault.coding import decode, encode, parse_time
 from holdfast.vault.fields import Hash, Number, Recipient, Strict, Time, Title
 from holdfast.vault.findings import Finding, Problem
 from holdfast.vault.format import Link
+from holdfast.vault.keys import recipient_of
 from holdfast.vault.names import Kind, Name, name_for, sha256_hex
 from holdfast.vault.publickeys import keyid_of
 from holdfast.vault.roles import KeyObjectName, Retired, Roles, SiteRole, Small
@@ -119,6 +120,16 @@ class TrustDocument(Strict, frozen=True, kw_only=True, tag_field="type", tag="ho
         return {keyid_of(each.key): each.name for each in self.sites if each.key is not None}
 
     @property
+    def recipients(self) -> frozenset[str]:
+        """Whom anything of the vault is sealed to: recovery keys, also earlier ones, readers, and holders."""
+        custodian, readers = self.roles.custodian, (each.recipient for each in self.roles.reader)
+        holders, earlier = (
+            (each.recipient for each in custodian.holders),
+            (each.recipient for each in custodian.earlier),
+        )
+        return frozenset((*custodian.recipients, *readers, *holders, *earlier))
+
+    @property
     def called_for(self) -> dict[str, int]:
         """The key objects that this document calls for, with their sizes."""
         custodian = self.roles.custodian
@@ -187,6 +198,19 @@ class Trusted:
             "which this host reached before, or a card names",
             hint='connect the other sites and run "holdfast heal"; only if it was never yours, strike its line from '
             ".holdfast/reached, or from the card",
+        )
+
+    def require_named(self, identity: str) -> None:
+        """Raise Refused if none of these documents names a key that opens something of the vault: it came with a newer
+        one, and what that one revoked would count again.
+        """
+        recipient = recipient_of(identity)
+        if any(recipient in document.recipients for document in self.documents):
+            return
+        raise Refused(
+            f"the key opens records, and no trust document that a site has, up to version {self.document.version}, "
+            "names it: the sites were set back, or hide the one that does",
+            hint='connect the other sites, or run "holdfast heal" on the host that captures: it keeps a copy',
         )
 
 
