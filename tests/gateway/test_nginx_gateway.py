@@ -36,9 +36,15 @@ class Fronted:
 
 
 @pytest.fixture(scope="module")
-def fronted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fronted]:
-    folder = tmp_path_factory.mktemp("front")
-    with staged(folder / "shop", OPTIONS) as stage, before_gateway(folder / "nginx", stage.folder) as front:
+def short() -> Iterator[Path]:
+    """A folder of few letters: the name of a socket may not have many."""
+    with tempfile.TemporaryDirectory(prefix="front-") as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def fronted(short: Path) -> Iterator[Fronted]:
+    with staged(short / "shop", OPTIONS) as stage, before_gateway(short / "nginx", stage.folder) as front:
         yield Fronted(stage, front.port, front.url)
 
 
@@ -148,12 +154,12 @@ def test_reads_go_on_when_the_gateway_is_killed(fronted: Fronted) -> None:
     assert visitors.failed(begun) == []
 
 
-def test_nginx_opens_a_breaker(tmp_path: Path) -> None:
+def test_nginx_opens_a_breaker(short: Path) -> None:
     """Where canaries come too seldom to find out, the failures that arrive from nginx are enough."""
     seldom = "every_seconds = 30.0\nidle_seconds = 30.0"
     with (
-        staged(tmp_path / "shop", OPTIONS, canary=seldom) as stage,
-        before_gateway(tmp_path / "nginx", stage.folder) as front,
+        staged(short / "seldom", OPTIONS, canary=seldom) as stage,
+        before_gateway(short / "seldom-nginx", stage.folder) as front,
         visiting(front.url, stage.wanted()) as visitors,
     ):
         begun = time.monotonic()
