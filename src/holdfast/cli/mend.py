@@ -54,7 +54,7 @@ def restore(
     """Put records back: into the source as a plan, or everything into a new place; then prove it by fingerprints.
 
     Records that came since stay, unless --delete is given. Into another engine a mapping of types is shown first.
-    Exits 3 if it leaves values out, 4 if the proof fails, 5 if the plan needs approval.
+    Exits 3 if it leaves out values or what nobody could make, 4 if the proof fails, 5 if the plan needs approval.
 
     Example: holdfast restore orders --at 2026-03-01T09:00Z --plan
     """
