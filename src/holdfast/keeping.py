@@ -54,6 +54,8 @@ __all__ = ["Kept", "canary_of", "keeping", "read_gateway", "replay_alone"]
 _PLACES = ("file:", "env:")
 _AGAIN_SECONDS = 1.0
 _AGAIN_SECONDS_MAX = 300.0  # between two tries to bring the copy up
+_FIRST_SECONDS = 3.0  # after which the log says that there is no copy yet
+_NONE_YET = "there is none yet: it is being made, or no site answers so far"
 _MISSING_SECONDS_MAX = 30.0  # while there is none
 _PATIENCE = 10  # times as long as a try took that failed
 _CHECK_SECONDS = 5.0  # that a start waits for the vault to say whether it has what is declared
@@ -227,7 +229,13 @@ async def _copying(kept: Kept, copying: _Copying, keeper: Keeper) -> None:
         try:
             while True:
                 began = loop.time()
-                keeper.copy = told = await loop.run_in_executor(thread, copying.refresh)
+                refreshing = loop.run_in_executor(thread, copying.refresh)
+                if not (all(keeper.copy["as_of"].values()) or keeper.copy["problem"]):
+                    # Sites that hang take their time to say so.
+                    keeper.copy = {**keeper.copy, "problem": _NONE_YET}
+                    if not (await asyncio.wait([refreshing], timeout=_FIRST_SECONDS))[0]:
+                        copying.say(_NONE_YET)
+                keeper.copy = told = await refreshing
                 keeper.keep_checks(sorted(copying.right))
                 # What fails may fail again, each time after much work.
                 most = _AGAIN_SECONDS_MAX if all(told["as_of"].values()) else _MISSING_SECONDS_MAX
@@ -272,8 +280,12 @@ class _Copying:
             self._wrong = _told("the copy", self._wrong, wrong)
         except HoldfastError as err:
             problem = err.message
-        self._problem = _told("the copy", self._problem, problem)
+        self.say(problem)
         return self.told()
+
+    def say(self, problem: str) -> None:
+        """Say once what is wrong with it, and once that nothing is."""
+        self._problem = _told("the copy", self._problem, problem)
 
     def close(self) -> None:
         if self._copier is not None:

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -75,9 +75,10 @@ def platform(captured: Path) -> Iterator[Server]:
 class Running:
     """A gateway as a process."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+    def __init__(self, process: subprocess.Popen[str], port: int, said: Sequence[str] = ()) -> None:
         self.process = process
         self.port = port
+        self.said = said  # before it listened
 
     @property
     def workers(self) -> list[int]:
@@ -120,7 +121,7 @@ def running(config: Path) -> Iterator[Running]:
         while not (found := re.search(r"listens at .*:(\d+)$", (line := process.stderr.readline()).strip())):
             said.append(line)
             assert line, "".join(said)
-        yield Running(process, int(found[1]))
+        yield Running(process, int(found[1]), said)
     finally:
         process.terminate()
         process.communicate(timeout=40)
@@ -209,6 +210,24 @@ def test_a_gateway_that_has_no_copy_is_not_green(captured: Path, platform: Serve
             if not site.exists():
                 site.with_suffix(".away").rename(site)
     assert status(config).returncode == 6
+
+
+def test_sites_that_hang_leave_no_gateway_green_while_they_are_waited_for(captured: Path, platform: Server) -> None:
+    """They may take a minute to fail: that there is no copy is said from the start on."""
+    config = declared(captured, platform.url, free_port())
+    (captured / "site.token").write_text("t" * 43)
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        url = f'url = "https://127.0.0.1:{hanging.getsockname()[1]}/\\1"\ncredentials = "file:site.token"'
+        config.write_text(re.sub('url = "(one|two)"', url, config.read_text()))
+        with running(config) as gateway:
+            health = f"http://127.0.0.1:{gateway.port}/.holdfast/health"
+            assert wrong(captured, "holdfast", url=health) == "it says no copy"
+            said = status(config)
+            assert (said.returncode, "the copy can't be kept up: " in said.stdout) == (4, True), said.stdout
+            assert gateway.process.stderr is not None
+            lines = gateway.said or [gateway.process.stderr.readline()]
+            assert "the copy: there is none yet" in lines[0]
+            gateway.process.kill()
 
 
 def test_a_route_that_the_copy_can_t_answer_is_told(captured: Path, platform: Server) -> None:
