@@ -1,4 +1,4 @@
-"""False alarms, misses and delay of the rules on ten seeded histories: `python -m bench.alarms`.
+"""False alarms, misses and delay of the rules on twelve seeded histories: `python -m bench.alarms`.
 
 Every step of a history is judged as a watcher would. What holds there is a false alarm, and somebody accepts it four
 hours later. Each disaster strikes a copy of the history, at a seeded moment of its last two thirds, and is found by the

@@ -1,6 +1,6 @@
 """False alarms, misses and delay of the rules, and the table in docs/design.md that tells of them.
 
-`python -m bench.alarms` plays all ten histories; here the two that are looked at once a day, and one that is each hour.
+`python -m bench.alarms` plays all twelve; here those that are looked at once a day, and one that is each hour.
 """
 
 from __future__ import annotations
@@ -33,6 +33,13 @@ def test_the_rules_find_and_let_pass_what_the_page_says(history: History) -> Non
     below_limits = {"2 % a day for ten days", "a tenth deleted", "a tenth set to one value"}
     assert set(outcome.missed) <= below_limits & outcome.told
     assert outcome.delays[-1] <= 2 * history.minutes * 60
+
+
+def test_a_small_shop_that_errs_and_mends_alarms_nobody() -> None:
+    """Orders deleted with their payments, prices that are taken back, in tables of a few dozen records."""
+    outcome = play(next(each for each in HISTORIES if each.name == "small shop, nightly"))
+    assert row(outcome) in table_in(PAGE).splitlines()
+    assert outcome.alarms == ()
 
 
 def test_the_page_tells_of_every_history_and_disaster() -> None:

@@ -27,7 +27,7 @@ from holdfast.state.observed import notices_in
 from holdfast.vault.control import Control
 from holdfast.vault.signing import ROOT, SigningKey
 from holdfast.vault.vault import Vault
-from tests.operations.shop import Office, Shop, ShopSnapshot, Stopped, Table, clicks, held_in, orders, wanted
+from tests.operations.shop import ORDERS, Office, Shop, ShopSnapshot, Stopped, Table, clicks, held_in, orders, wanted
 
 BROKEN = Unreachable("the source went away", hint="try again")
 
@@ -305,6 +305,35 @@ def test_records_that_return_to_older_versions_are_a_rollback(office: Office) ->
     office.now += timedelta(hours=1)
     captured = office.capture()
     assert Rule.SOFT_ROLLBACK in rules_of(captured)
+
+
+def test_a_small_shop_that_is_set_back_holds_though_no_collection_tells_it_alone(tmp_path: Path) -> None:
+    """Eight of eighty orders are gone with their payments, a few others are unpaid again, and that is a rollback; that
+    one order is deleted on another day, payment and all, is none.
+    """
+    office = Office(tmp_path, Shop({"orders": orders(*range(60)), "payments": orders(*range(50))}))
+    dump: dict[str, Table] = {}
+    for day in range(1, 6):
+        dump = dict(office.shop.tables) if day == 4 else dump
+        rows = orders(*range(4 * day, 60 + 4 * day))[1]
+        office.shop.tables["orders"] = ORDERS, [*orders(*range(4 * day), note="paid")[1], *rows]
+        office.shop.tables["payments"] = orders(*range(50 + 4 * day))
+        office.now += timedelta(days=1)
+        assert office.capture().judged.incident == ""
+    office.now += timedelta(days=1)
+    whole = dict(office.shop.tables)
+    office.shop.tables = {name: (schema, rows[:-1]) for name, (schema, rows) in whole.items()}
+    assert office.capture().judged.incident == "", "somebody's mistake"
+    office.shop.tables = whole
+    assert office.capture().judged.incident == "", "and its mending"
+    office.now += timedelta(days=1)
+    office.shop.tables = dump
+    captured = office.capture()
+    assert captured.judged.is_new
+    held = [each for each in captured.judged.findings if each.level is not Level.NOTICE]
+    assert [(each.rule, each.collection, each.count) for each in held] == [(Rule.HARD_ROLLBACK, "", 24)]
+    (hold,) = holds(office)
+    assert hold.incident == captured.judged.incident
 
 
 def test_texts_that_are_no_longer_what_they_were_are_garbled(office: Office) -> None:

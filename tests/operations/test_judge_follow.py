@@ -169,3 +169,30 @@ def test_a_mended_incident_is_over_and_its_mending_opens_no_other(house: House) 
     step(house)
     holds, known = told(house)
     assert [each.incident for each in holds] == [known[1].id]
+
+
+def test_a_small_shop_that_is_set_back_beside_the_stream_holds(tmp_path: Path) -> None:
+    """Somebody fills the tables from an older dump in one transaction: eight orders and payments of forty are gone, and
+    what was paid since is not. No table lost enough of its records, and nobody looks for the largest number.
+    """
+    house = House(tmp_path, names=("orders", "payments"))
+    dump = dict.fromkeys(range(1, 33), (0, "new"))
+    for name in ("orders", "payments"):
+        house.shop.put(name, dump)
+    step(house)
+    for day in range(4):
+        later(house, days=1)
+        for name in ("orders", "payments"):
+            house.shop.put(name, dict.fromkeys((day + 1, 33 + 2 * day, 34 + 2 * day), (0, "paid")))
+        house.shop.mark()
+        step(house)
+    assert told(house)[0] == []
+    later(house, days=1)
+    for name in ("orders", "payments"):
+        house.shop.delete(name, range(33, 41))
+        house.shop.put(name, {each: dump[each] for each in range(1, 5)})
+    house.shop.mark()
+    step(house)
+    (hold,), (incident,) = told(house)
+    assert hold.incident == incident.id
+    assert [(each.rule, each.collection, each.count) for each in incident.findings] == [(Rule.HARD_ROLLBACK, "", 24)]

@@ -18,6 +18,7 @@ from holdfast.core.anomaly import Finding, Level, Rule
 from holdfast.core.baseline import Past
 from holdfast.core.limits import Limits
 from holdfast.core.observed import Observed, Step
+from holdfast.core.setback import set_back
 
 __all__ = ["judge", "off_by"]
 
@@ -29,7 +30,8 @@ _GRAVEST_FIRST = (Level.PAGE, Level.HOLD, Level.NOTICE)
 
 def judge(step: Step, past: Past, limits: Limits) -> tuple[Finding, ...]:
     """All that is to be said of a step: the gravest first, then in the order of collections and rules."""
-    found = [*_missing(step), *_went_back(step, past), *_fewer_rights(step, past)]
+    went_back = list(_went_back(step, past)) or list(set_back(step, past, limits))
+    found = [*_missing(step), *went_back, *_fewer_rights(step, past)]
     beatless = list(_beat_missing(step, past, limits))
     found += [*beatless, *_miscounted(step, past), *_too_few(step, past, is_beatless=bool(beatless))]
     has_fewer_rights = any(each.rule is Rule.SHRINKAGE for each in found)

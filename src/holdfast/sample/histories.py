@@ -1,4 +1,4 @@
-"""Ten shops through months, in which nothing goes wrong and much looks as if it did: what false alarms are counted on.
+"""Twelve shops through months in which nothing goes wrong and much looks as if it did: false alarms are counted here.
 
 Each is seeded and always the same. What happens in them beside trade is what happens in companies: imports, clean-ups,
 archives, new prices, sales, migrations.
@@ -104,6 +104,23 @@ def _stock_take(shop: Shop) -> None:
     shop.later(8 * 1_800, "delete", "products", shop.numbers("products", 0.03))
 
 
+def _mistake(shop: Shop) -> None:
+    """Somebody deletes the two newest orders, with their lines and payments."""
+    orders = shop.numbers("orders")[-2:]
+    for table in ("order_lines", "payments"):
+        live = shop.tables[table].live.items()
+        shop.delete(table, [number for number, value in live if isinstance(value, tuple) and value[0] in orders])
+    shop.delete("orders", orders)
+
+
+def _second_thoughts(shop: Shop) -> None:
+    """A third of the products is marked down, and two hours later nobody wants that."""
+    before = {number: shop.tables["products"].live[number] for number in shop.numbers("products", 0.3)}
+    shop.change("products", list(before), "sale")
+    for number, value in before.items():
+        shop.later(7_200, "put_back", "products", number, value)
+
+
 def _settings(shop: Shop) -> None:
     shop.change("settings", shop.numbers("settings", 0.1), None)
 
@@ -147,5 +164,26 @@ HISTORIES = (
     ),
     History(
         "stock-take", Trade(orders=40, products=2_500, beats=False), 120, 1_440, 10, _every(45, 18, _stock_take, 120)
+    ),
+    History(
+        "small shop",
+        Trade(orders=4, customers=70, products=40, past_orders=160),
+        150,
+        60,
+        11,
+        (
+            *_every(9, 23, _mistake, 150),
+            *_every(11, 20, _second_thoughts, 150),
+            *_every(16, 15, _forget(0.02), 150),
+            *_every(7, 17, _settings, 150),
+        ),
+    ),
+    History(
+        "small shop, nightly",
+        Trade(orders=3, customers=50, products=30, past_orders=60),
+        150,
+        1_440,
+        12,
+        (*_every(9, 23, _mistake, 150), *_every(11, 20, _second_thoughts, 150), *_every(7, 17, _settings, 150)),
     ),
 )

@@ -118,6 +118,11 @@ class Shop:
                 other = self.chance.random() if mark is None else mark
                 self.tables[table].put(number, (first, *rest[:-1], other), self.now)
 
+    def put_back(self, table: str, number: int, value: Hashable) -> None:
+        """What a record was before, if it is still there."""
+        if number in self.tables[table].live:
+            self.tables[table].put(number, value, self.now)
+
     def add(self, table: str, count: int) -> None:
         """So many new records."""
         for _ in range(count):
