@@ -15,7 +15,7 @@ def unique_columns(connection: Connection, catalog: Catalog) -> Mapping[str, tup
     """By collection the columns of each unique index; those over expressions and beginnings of texts are left out."""
     found: dict[tuple[str, str], list[str | None]] = {}
     with connection.cursor() as cursor:
-        cursor.execute(INDEXES, (catalog.server.database,))
+        cursor.execute(INDEXES.format(only=""), (catalog.server.database,))
         for table, index, column, is_whole in cursor.fetchall():
             found.setdefault((str(table), str(index)), []).append(str(column) if column and is_whole else None)
     by_table: dict[str, tuple[tuple[str, ...], ...]] = {}
