@@ -38,7 +38,7 @@ from tests.crash.house import (
     take,
 )
 
-SAMPLE = {Fault.STOP: 3, Fault.POWER: 3}  # and two of every other fault
+SAMPLE = {Fault.STOP: 2, Fault.POWER: 2}  # and one of every other fault
 # A site that missed a commit or a link of the journal lacks it until the next heal; that is told, and nothing else.
 LATE = {("behind", "commits"), ("behind", "events"), ("missing", "events")}
 
@@ -268,12 +268,12 @@ every_case = pytest.mark.parametrize(
 def test_a_crash_at_a_chosen_operation_leaves_old_or_new(
     name: str, story: Story, fault: Fault, in_memory: bool, tmp_path: Path
 ) -> None:
-    """A few seeded operations out of all, spread over the whole run."""
+    """One or two seeded operations out of all, elsewhere in each case; the soak beneath takes every one."""
     house = story.house.copy(tmp_path / "count", in_memory=in_memory)
     total = house.attempt(STORIES[name][1], fault, 0).seams.count
     assert total, "nothing to interrupt"
     rng = random.Random(f"{name} {fault} {in_memory}")
-    parts = min(SAMPLE.get(fault, 2), total)
+    parts = min(SAMPLE.get(fault, 1), total)
     chosen = {1 + int((part + rng.random()) * total / parts) for part in range(parts)}
     for number in sorted(chosen):
         crash(name, story, tmp_path / str(number), (fault, number, in_memory))

@@ -194,10 +194,13 @@ def test_stopped_in_order_and_started_again_a_follower_goes_on(shop: House) -> N
     nothing_lost_nothing_twice(shop)
 
 
-def test_a_site_that_goes_away_and_comes_back_misses_nothing(shop: House) -> None:
+def test_a_site_that_goes_away_and_comes_back_misses_nothing(shop: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """One site away: the other takes all; both away: commits wait in the spool, and status says that they are not safe;
     back again the sites are brought up to date.
     """
+    # Else half a minute passes before it looks whether a site is back, and as long with nothing to say.
+    monkeypatch.setattr("holdfast.operations.follow._LOOK_SECONDS", 1.0)
+    monkeypatch.setattr("holdfast.connectors.postgres.replication._MOVED_SECONDS", 1.0)
     sites = [shop.folder / "site-me", shop.folder / "site-ana"]
     slot = shop.slot
     away = [site.with_suffix(".away") for site in sites]

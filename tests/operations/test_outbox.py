@@ -278,6 +278,7 @@ def test_a_reading_back_that_says_nothing_decides_nothing(tmp_path: Path, status
         async with asyncio.timeout(10):
             while len(rig.platform.asked) < 4:
                 await asyncio.sleep(0.005)
+                assert rig.fate(sent)[0] is Fate.UNKNOWN
         replaying.cancel()
         assert rig.fate(sent)[0] is Fate.UNKNOWN
 
@@ -330,6 +331,7 @@ def test_a_write_that_the_platform_always_fails_on_holds_up_others_for_a_while_o
     async def send(asked: Asked, seconds: float) -> Answer:
         if asked.method == "POST" and b"666" in asked.body:
             sent.append(asked.body)
+            assert len(sent) <= 5, "it is sent for ever"
             return Answer(500, (), b"{}")
         return await plain(asked, seconds)
 

@@ -221,7 +221,7 @@ def test_no_answer_changes_when_small_commits_are_rolled_up(house: House, ahead:
     """Snapshots during which the business went on, on a host whose clock is off: at every time the vault gives what the
     business held, before each commit that rolls up as well as after it.
     """
-    house.shop.meanwhile = lambda: house.trade(3)
+    house.shop.meanwhile = lambda: house.trade(2)
     seen: list[Callable[[], dict[datetime, Held]]] = []
 
     def looked() -> Callable[[], dict[datetime, Held]]:
@@ -253,7 +253,7 @@ def test_no_answer_changes_when_small_commits_are_rolled_up(house: House, ahead:
     untold: set[datetime] = set()
     for is_last in (False, True):
         follow(vault(), house.writer, house.shop, house.folder, Watch(once=True, tell=look, rungs=house.rungs))
-        house.trade(4)
+        house.trade(3)
         if not is_last:
             house.shop.break_off("the table was defined anew")
             count = len(house.moments)

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.errors import Usage
 from holdfast.vault.coding import time_text
+from tests.drawn import drawn
 from tests.reader.tailing import Tailing, tx
 from tests.reader.test_instants import held, opened
 from tests.reader.test_vectors import reader
@@ -79,7 +80,7 @@ def told(shop: Tailing, steps: Sequence[Step], look: Any) -> None:
 
 
 @pytest.mark.parametrize("told_by", ["reader", "custodian"])
-@settings(max_examples=8, deadline=None)
+@drawn(3, 1_000)
 @given(
     start=st.fixed_dictionaries({"orders": NOTES, "people": NOTES}),
     steps=st.lists(STEPS, min_size=2, max_size=8),
@@ -105,7 +106,7 @@ def test_rolling_up_changes_no_answer(
     told(shop, steps, look)
 
 
-@settings(max_examples=8, deadline=None)
+@drawn(3, 1_000)
 @given(st.fixed_dictionaries({"orders": NOTES, "people": NOTES}), st.lists(STEPS, min_size=2, max_size=8), CLOCKS)
 def test_as_of_a_time_of_the_source_is_what_it_held(start: Everything, steps: list[Step], ahead: timedelta) -> None:
     """Where one clock dates snapshots and changes, whatever the host's own says and however long snapshots take."""

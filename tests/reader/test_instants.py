@@ -9,11 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from holdfast.errors import Damaged
 from holdfast.vault.coding import encode, time_text
 from holdfast.vault.merge import AT_COLUMN, KEY_COLUMN, OP_COLUMN, ORDER_COLUMN, TX_COLUMN
+from tests.drawn import drawn
 from tests.reader.conftest import Kept, read
 from tests.reader.tailing import Tailing
 from tests.reader.test_reader import in_folder
@@ -74,7 +75,7 @@ def test_every_instant_is_what_the_source_held(told: Following) -> None:
     assert vault.wrong == []
 
 
-@settings(max_examples=10, deadline=None)
+@drawn(5, 1_000)
 @given(*A_SOURCE)
 def test_any_source_comes_back_as_of_any_moment(
     start: Everything, told: Told, wholes: list[bool], segment_rows: int

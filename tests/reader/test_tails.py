@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.vault.coding import time_text
 from holdfast.vault.findings import Problem
 from holdfast.vault.format import Commit, Link
 from holdfast.vault.names import Kind, name_for, sha256_hex
+from tests.drawn import drawn
 from tests.reader.conftest import Kept, read
 from tests.reader.tailing import Tailing, Written, story, tx
 from tests.reader.test_instants import held, opened
@@ -51,7 +52,7 @@ def told(start: Everything, steps: Sequence[tuple[str, Batch]], levels: int, seg
     return shop
 
 
-@settings(max_examples=12, deadline=None)
+@drawn(4, 1_000)
 @given(
     st.fixed_dictionaries({"orders": NOTES, "people": NOTES}),
     st.lists(STEPS, min_size=1, max_size=12),

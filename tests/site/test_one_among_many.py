@@ -69,7 +69,7 @@ def test_who_asks_for_more_than_there_can_be_is_refused_at_once_and_holds_nobody
 
 def test_a_body_that_can_never_be_held_is_refused_at_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A server with less memory than an object may have bytes says so, and serves those who ask for less."""
-    limits = Limits(memory=8 << 20, patience_seconds=LONG_SECONDS)
+    limits = Limits(memory=8 << 20, patience_seconds=SERVED_SECONDS + 2)
     with serving(tmp_path_factory.mktemp("small") / "site", limits=limits) as site:
         token, vault = site.token()
         line = f"PUT /v1/{vault}/names/{NAME}"
