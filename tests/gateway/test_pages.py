@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import holdfast.gateway
 from holdfast.core.exchange import Answer, Asked
 from holdfast.core.outbox import Accepted, Fate, Item, Verdict
+from holdfast.core.uncaptured import WAITS
 from holdfast.errors import Usage
 from holdfast.gateway.notices import FATES, REASONS, Reason
 from holdfast.gateway.pages import Pages, wants_page
@@ -198,6 +199,15 @@ def test_a_receipt_tells_what_became_of_a_write(pages: Pages, fate: Fate) -> Non
     page = Page(pages.receipt(asked(language="he"), item).body)
     assert "7F3K-Q2M9" in page.text
     assert pages.receipt(asked(), None).status == 404
+
+
+def test_what_waits_for_a_capture_is_told_why(pages: Pages) -> None:
+    """Also to who delivers it again: the service answers, and nothing is done all the same."""
+    item = Item(1, "7F3K", "r", Fate.QUEUED, WAITS, 0, 0, NOON, NOON, None, was_promised=True, is_free=False)
+    again = Accepted(Verdict.AGAIN, "7F3K", Fate.QUEUED, "k", reason=WAITS)
+    for answer in (pages.receipt(asked("application/json"), item), pages.accepted(asked("application/json"), again)):
+        assert "once it is seen whether somebody else changed the same" in json.loads(answer.body)["detail"]
+    assert pages.accepted(asked("application/json"), again).status == 202
 
 
 def test_an_accepted_write_is_answered_by_its_fate(pages: Pages) -> None:

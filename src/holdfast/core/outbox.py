@@ -162,7 +162,8 @@ class Write:
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """A write that is durable (unless the verdict is OTHER): its receipt number, its fate now, and the `key` which
-    it is sent with in the Idempotency-Key header. With AGAIN, the `answer` of the platform as far as it is still known.
+    it is sent with in the Idempotency-Key header. With AGAIN, the `answer` of the platform as far as it is still known,
+    and the reason for its fate.
     """
 
     verdict: Verdict
@@ -170,6 +171,7 @@ class Accepted:
     fate: Fate
     key: str
     answer: Answer | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,15 +94,14 @@ class Pages:
 
     def accepted(self, asked: Asked, accepted: Accepted) -> Answer:
         """The answer to a write that was kept: its receipt number, and what became of it so far."""
-        words = FATES[accepted.fate]
+        words = _words(accepted.fate, accepted.reason)
         return self._receipt(asked, words, words.status, (accepted.receipt, accepted.fate, None))
 
     def receipt(self, asked: Asked, item: Item | None) -> Answer:
         """What became of a write, for whoever has its receipt number."""
         if item is None:
             return self.refusal(asked, Reason.NO_RECEIPT)
-        is_uncaptured = item.fate is Fate.QUEUED and item.reason.startswith(WAITS)
-        words = UNCAPTURED if is_uncaptured else FATES[item.fate]
+        words = _words(item.fate, item.reason)
         return self._receipt(asked, words, 200, (item.receipt, item.fate, item.accepted))
 
     def sign_in(self, asked: Asked, *, is_wrong: bool = False) -> Answer:
@@ -173,6 +172,11 @@ class Pages:
             media = "application/problem+json" if "type" in notice.facts else "application/json"
             body = (json.dumps(notice.facts, ensure_ascii=False) + "\n").encode()
         return Answer(notice.status, (("content-type", media), ("content-language", wording.tag), *_HEADERS), body)
+
+
+def _words(fate: Fate, reason: str) -> Words:
+    """What is said of a write."""
+    return UNCAPTURED if fate is Fate.QUEUED and reason.startswith(WAITS) else FATES[fate]
 
 
 def wants_page(asked: Asked) -> bool:

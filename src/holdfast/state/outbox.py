@@ -47,8 +47,10 @@ SENDERS = "senders"
 # The same operation: under its key whatever became of it; without one only while it waits under a promise, and
 # for a while: a person who is told that his order is kept, and orders again, means it. Nor where a later write of its
 # record waits: one, two, and one again is to end as one.
-_SAME_KEY = "SELECT receipt, fate, content, means, is_promised, answer FROM writes WHERE has_key AND operation = ?"
-_SAME_CONTENT = """SELECT receipt, fate, content, means, is_promised, answer FROM writes
+_SAME_KEY = (
+    "SELECT receipt, fate, content, means, is_promised, answer, reason FROM writes WHERE has_key AND operation = ?"
+)
+_SAME_CONTENT = """SELECT receipt, fate, content, means, is_promised, answer, reason FROM writes
  WHERE NOT has_key AND operation = ? AND accepted >= ?
  AND (fate IN ('queued', 'unknown') OR (fate = 'sending' AND is_promised))
  AND NOT EXISTS (SELECT 1 FROM writes AS later WHERE later.waits AND later.record = writes.record
@@ -325,7 +327,7 @@ def _withdraw(connection: sqlite3.Connection, row: _Row) -> None:
 
 def _again(connection: sqlite3.Connection, row: _Row, same: tuple[Any, ...]) -> tuple[Accepted, bytes | None]:
     """What is said to a write that was submitted before, and what the platform answered to it, as it is kept."""
-    receipt, fate, content, means, is_promised, answer = same
+    receipt, fate, content, means, is_promised, answer, reason = same
     key = row.write.alias or row.write.key or receipt
     if content != row.content or (means is not None and means != row.write.means):
         return Accepted(Verdict.OTHER, "", Fate(fate), key), None
@@ -334,7 +336,7 @@ def _again(connection: sqlite3.Connection, row: _Row, same: tuple[Any, ...]) -> 
     # Who gets the platform's answer needs no receipt.
     if not is_promised and answer is None:
         connection.execute("UPDATE writes SET is_promised = 1, is_news = 1 WHERE receipt = ?", (receipt,))
-    return Accepted(Verdict.AGAIN, receipt, Fate(fate), key), answer
+    return Accepted(Verdict.AGAIN, receipt, Fate(fate), key, reason=reason), answer
 
 
 def _begin_sender(folder: Path) -> tuple[str, int]:
