@@ -181,9 +181,11 @@ def _load(connection: Connection, names: Sequence[str]) -> Catalog:
     server = load_server(connection)
     place = (server.database, *names)
     only = f" AND TABLE_NAME IN ({', '.join(['%s'] * len(names))})" if names else ""
-    columns, indexes, references, json = (
-        _by_table(_rows(connection, each.format(only=only), place)) for each in (COLUMNS, INDEXES, REFERENCES, CHECKS)
+    columns, indexes, references = (
+        _by_table(_rows(connection, each.format(only=only), place)) for each in (COLUMNS, INDEXES, REFERENCES)
     )
+    # MySQL has a type for JSON, and does not say of which table a rule is.
+    json = _by_table(_rows(connection, CHECKS.format(only=only), place) if server.is_mariadb else [])
     may_read_all = int(_rows(connection, PRIVILEGES, (server.database,))[0][0]) > 0
     tables: dict[str, Table] = {}
     left_out = []
