@@ -22,7 +22,7 @@ from holdfast.state.remembered import CollectionState, PendingRun, StreamState
 from holdfast.state.runwriter import RunWriter
 from holdfast.vault.findings import Problem
 from holdfast.vault.format import Link, Place
-from holdfast.vault.heal import catch_up
+from holdfast.vault.heal import catch_up, is_journal_uneven
 from holdfast.vault.keys import epoch_id
 from holdfast.vault.names import Kind, parse_name
 from holdfast.vault.receipts import Grade, receipt_event
@@ -190,7 +190,8 @@ class Hand:
         return {name: tuple(gaps) for name, gaps in told.items()}
 
     def catch_up(self) -> None:
-        """Bring sites that were away up to the newest commit, from those that hold it, so that they can take the next.
+        """Bring sites that were away up to the newest commit, from those that hold it, so that they can take the next;
+        and to the end of the journal.
 
         A site that holds nothing at all stays as it is: it may be a drive that is not mounted. `heal` fills it on
         request.
@@ -199,7 +200,8 @@ class Hand:
             return
         if self.spool is not None and not self.spool.is_empty:
             self._forward(self.spool)
-        if self.vault.head is None or len(self.vault.head_sites) == len(self.vault.sites):
+        is_everywhere = len(self.vault.head_sites) == len(self.vault.sites)
+        if self.vault.head is None or (is_everywhere and not is_journal_uneven(self.vault)):
             return
         report = catch_up(self.vault)
         self.vault.refresh()

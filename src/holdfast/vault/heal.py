@@ -22,9 +22,9 @@ from holdfast.errors import Damaged, Refused, Unreachable
 from holdfast.vault.chain import join
 from holdfast.vault.create import require_free
 from holdfast.vault.findings import Finding, Problem
-from holdfast.vault.names import Kind, Name, parse_name
+from holdfast.vault.names import Kind, Name, folder_for, parse_name
 from holdfast.vault.scan import Holding, Inventory, scan, survey, trust_of
-from holdfast.vault.sites import Emit, Progress, Site, in_flight, silent
+from holdfast.vault.sites import Emit, Progress, Site, Sites, in_flight, silent
 from holdfast.vault.sources import Sources
 from holdfast.vault.upload import keep
 from holdfast.vault.verify import Report, judge, referenced
@@ -32,7 +32,7 @@ from holdfast.vault.verify import Report, judge, referenced
 if TYPE_CHECKING:
     from holdfast.vault.vault import Vault
 
-__all__ = ["HealReport", "Healed", "catch_up", "heal"]
+__all__ = ["HealReport", "Healed", "catch_up", "heal", "is_journal_uneven"]
 
 # Data side by side; commits one by one in the order of history, so that a crash leaves a whole past.
 _PHASES = (((Kind.TRUST,), 1), ((Kind.KEY, Kind.OBJECT), 4), ((Kind.COMMIT,), 1), ((Kind.EVENTS,), 1))
@@ -88,6 +88,18 @@ def catch_up(vault: Vault, *, emit: Emit = silent) -> HealReport:
     A site that holds nothing stays as it is: it may be a drive that is not mounted.
     """
     return _mended(survey(vault), vault.now(), emit, rebuild=False)
+
+
+def is_journal_uneven(vault: Vault) -> bool:
+    """Whether one site that answers lists entries of the journal, outside closed tails, that another lacks, as a host
+    leaves them that was killed between two sites. By names alone.
+    """
+    tails = {each.commit.stream for each in vault.known().values() if each.commit.in_tail}
+    for tail in ("", *sorted(tails)):
+        listed = list(Sites(vault.sites).holdings(folder_for(Kind.EVENTS, tail)).values())
+        if any(each.keys() != listed[0].keys() for each in listed):
+            return True
+    return False
 
 
 def _mended(inventory: Inventory, now: datetime, emit: Emit, *, rebuild: bool) -> HealReport:
