@@ -1,6 +1,6 @@
 """What every test may use: the project's folder, the command line as a person has it, the real sample shop.
 
-Hypothesis draws the same cases in every run of `make test`; `make soak` draws new and many more.
+Hypothesis draws the same few cases in every run of `make test`; `make soak` draws new and many more of all of them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from hypothesis import is_hypothesis_test
 
 from tests.made_once import shared_folder
 from tests.warm.commands import Commands, warm_commands
@@ -24,8 +25,8 @@ CHINOOK = Path(os.environ.get("HOLDFAST_CHINOOK") or ROOT.parent / "shared/data/
 
 Holdfast = Callable[..., subprocess.CompletedProcess[str]]
 
-hypothesis.settings.register_profile("test", deadline=None, derandomize=True, database=None)
-hypothesis.settings.register_profile("soak", deadline=None, max_examples=5_000, print_blob=True)
+hypothesis.settings.register_profile("test", deadline=None, max_examples=50, derandomize=True, database=None)
+hypothesis.settings.register_profile("soak", deadline=None, max_examples=2_000, print_blob=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,6 +36,12 @@ def pytest_configure(config: pytest.Config) -> None:
     shared = ExitStack()
     shared.enter_context(shared_folder())
     config.add_cleanup(shared.close)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What Hypothesis draws a few cases for is a part of `make soak` too, which draws many."""
+    if item.config.option.markexpr == "soak" and is_hypothesis_test(getattr(item, "obj", None)):
+        item.add_marker("soak")
 
 
 def pytest_collection_finish() -> None:

@@ -80,7 +80,7 @@ def state(target: MemoryTarget) -> dict[str, dict[bytes, bytes]]:
     return {name: held(schema, list(target.records[name].values())) for name, schema in target.schemas.items()}
 
 
-@drawn(40, 5_000)
+@drawn(40, 2_000)
 @given(shops(), shops(), st.booleans())
 def test_a_plan_reaches_what_is_wanted_and_a_second_run_writes_nothing(
     before: Rows, wanted: Rows, can_defer: bool
@@ -100,7 +100,7 @@ def test_a_plan_reaches_what_is_wanted_and_a_second_run_writes_nothing(
     assert state(target) == goal
 
 
-@drawn(40, 5_000)
+@drawn(40, 2_000)
 @given(shops(), shops(), st.booleans())
 def test_without_deleting_added_records_stay(before: Rows, wanted: Rows, can_defer: bool) -> None:
     """Every wanted record is put back, every other one is left as it is, and the plan says how many those are."""
@@ -113,7 +113,7 @@ def test_without_deleting_added_records_stay(before: Rows, wanted: Rows, can_def
     assert sum(each.kept for each in plan.collections) == sum(len(set(first[name]) - set(goal[name])) for name in first)
 
 
-@drawn(40, 5_000)
+@drawn(40, 2_000)
 @given(shops(), shops(), shops(), st.booleans())
 def test_a_plan_is_refused_whole_when_the_target_changed(
     before: Rows, wanted: Rows, meanwhile: Rows, can_defer: bool
@@ -147,7 +147,7 @@ def test_reading_a_plan_over_another_state_ends_in_refusal() -> None:
     assert state(target) == before
 
 
-@drawn(40, 5_000)
+@drawn(40, 2_000)
 @given(shops(), shops(), st.lists(st.integers(1, 5)))
 def test_the_id_is_that_of_the_steps_and_not_of_their_batches(before: Rows, wanted: Rows, cuts: list[int]) -> None:
     """The same change has the same id however it was read, and another change has another."""

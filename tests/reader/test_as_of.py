@@ -80,7 +80,7 @@ def told(shop: Tailing, steps: Sequence[Step], look: Any) -> None:
 
 
 @pytest.mark.parametrize("told_by", ["reader", "custodian"])
-@drawn(3, 1_000)
+@drawn(3, 300)
 @given(
     start=st.fixed_dictionaries({"orders": NOTES, "people": NOTES}),
     steps=st.lists(STEPS, min_size=2, max_size=8),
@@ -106,7 +106,7 @@ def test_rolling_up_changes_no_answer(
     told(shop, steps, look)
 
 
-@drawn(3, 1_000)
+@drawn(3, 300)
 @given(st.fixed_dictionaries({"orders": NOTES, "people": NOTES}), st.lists(STEPS, min_size=2, max_size=8), CLOCKS)
 def test_as_of_a_time_of_the_source_is_what_it_held(start: Everything, steps: list[Step], ahead: timedelta) -> None:
     """Where one clock dates snapshots and changes, whatever the host's own says and however long snapshots take."""

@@ -75,7 +75,7 @@ def test_every_instant_is_what_the_source_held(told: Following) -> None:
     assert vault.wrong == []
 
 
-@drawn(5, 1_000)
+@drawn(5, 300)
 @given(*A_SOURCE)
 def test_any_source_comes_back_as_of_any_moment(
     start: Everything, told: Told, wholes: list[bool], segment_rows: int

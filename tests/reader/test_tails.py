@@ -52,7 +52,7 @@ def told(start: Everything, steps: Sequence[tuple[str, Batch]], levels: int, seg
     return shop
 
 
-@drawn(4, 1_000)
+@drawn(4, 300)
 @given(
     st.fixed_dictionaries({"orders": NOTES, "people": NOTES}),
     st.lists(STEPS, min_size=1, max_size=12),
