@@ -13,6 +13,10 @@ import holdfast
 from holdfast.begin import Wishes, begin_project
 from holdfast.custody import SharedCustody, Where
 from holdfast.errors import Refused
+from holdfast.identities import held_in
+from holdfast.operations.trust import Changes, cosign, propose, publish
+from holdfast.vault.keys import new_identity, recipient_of
+from holdfast.vault.signing import OBSERVER, ROOT, SigningKey
 
 
 @pytest.fixture
@@ -57,6 +61,22 @@ def test_a_key_that_a_lost_trust_document_brought_opens_nothing_on_an_older_one(
         holdfast.open_vault(sites=sites, identity=shop / "new")
     with pytest.raises(Refused, match="no trust document that a site has"):
         holdfast.open_vault(sites=sites, identity=key).state()
+
+
+def test_the_next_capture_brings_a_change_of_trust_to_a_site_that_was_away(shop: Path) -> None:
+    """It lacked no commit; without the document it alone would open nothing to the reader whom that names."""
+    key, card = new_identity(), held_in(shop / "card").identities[0]
+    reader = (recipient_of(key), SigningKey.derive(key, OBSERVER).public_hex, ("*",))
+    (shop / "key").write_text(key)
+    away = (shop / "b").rename(shop / "away")
+    vault = holdfast.open_vault(shop / "holdfast.toml").vault
+    draft = propose(vault, Changes(readers=[reader]))
+    assert publish(vault, cosign(vault, [draft.data], "draft", SigningKey.derive(card, ROOT))).held == ("ana",)
+    away.rename(shop / "b")
+    with closing(sqlite3.connect(shop / "shop.db")) as database:
+        database.execute("CREATE TABLE later (id INTEGER PRIMARY KEY)")
+    holdfast.open_vault(shop / "holdfast.toml").capture()
+    assert "later" in holdfast.open_vault(sites=[str(shop / "b")], identity=shop / "key").state().collections
 
 
 def test_one_site_alone_does_not_prove_that_it_holds_the_newest(shop: Path) -> None:

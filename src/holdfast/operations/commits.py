@@ -22,7 +22,7 @@ from holdfast.state.remembered import CollectionState, PendingRun, StreamState
 from holdfast.state.runwriter import RunWriter
 from holdfast.vault.findings import Problem
 from holdfast.vault.format import Link, Place
-from holdfast.vault.heal import catch_up, is_journal_uneven
+from holdfast.vault.heal import catch_up, is_uneven
 from holdfast.vault.keys import epoch_id
 from holdfast.vault.names import Kind, parse_name
 from holdfast.vault.receipts import Grade, receipt_event
@@ -191,7 +191,7 @@ class Hand:
 
     def catch_up(self) -> None:
         """Bring sites that were away up to the newest commit, from those that hold it, so that they can take the next;
-        and to the end of the journal.
+        to the newest trust document, and to the end of the journal.
 
         A site that holds nothing at all stays as it is: it may be a drive that is not mounted. `heal` fills it on
         request.
@@ -201,7 +201,7 @@ class Hand:
         if self.spool is not None and not self.spool.is_empty:
             self._forward(self.spool)
         is_everywhere = len(self.vault.head_sites) == len(self.vault.sites)
-        if self.vault.head is None or (is_everywhere and not is_journal_uneven(self.vault)):
+        if self.vault.head is None or (is_everywhere and not is_uneven(self.vault)):
             return
         report = catch_up(self.vault)
         self.vault.refresh()

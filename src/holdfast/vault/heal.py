@@ -32,7 +32,7 @@ from holdfast.vault.verify import Report, judge, referenced
 if TYPE_CHECKING:
     from holdfast.vault.vault import Vault
 
-__all__ = ["HealReport", "Healed", "catch_up", "heal", "is_journal_uneven"]
+__all__ = ["HealReport", "Healed", "catch_up", "heal", "is_uneven"]
 
 # Data side by side; commits one by one in the order of history, so that a crash leaves a whole past.
 _PHASES = (((Kind.TRUST,), 1), ((Kind.KEY, Kind.OBJECT), 4), ((Kind.COMMIT,), 1), ((Kind.EVENTS,), 1))
@@ -90,13 +90,15 @@ def catch_up(vault: Vault, *, emit: Emit = silent) -> HealReport:
     return _mended(survey(vault), vault.now(), emit, rebuild=False)
 
 
-def is_journal_uneven(vault: Vault) -> bool:
-    """Whether one site that answers lists entries of the journal, outside closed tails, that another lacks, as a host
-    leaves them that was killed between two sites. By names alone.
+def is_uneven(vault: Vault) -> bool:
+    """Whether one site that answers lists trust documents, or entries of the journal outside closed tails, that another
+    lacks: a host leaves them so that was killed between two sites, or that changed trust while one was away. By names
+    alone.
     """
     tails = {each.commit.stream for each in vault.known().values() if each.commit.in_tail}
-    for tail in ("", *sorted(tails)):
-        listed = list(Sites(vault.sites).holdings(folder_for(Kind.EVENTS, tail)).values())
+    folders = [f"{Kind.TRUST}/", *(folder_for(Kind.EVENTS, tail) for tail in ("", *sorted(tails)))]
+    for folder in folders:
+        listed = list(Sites(vault.sites).holdings(folder).values())
         if any(each.keys() != listed[0].keys() for each in listed):
             return True
     return False
