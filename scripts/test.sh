@@ -1,6 +1,7 @@
 #!/bin/sh
 # Every check, cheapest first; all of them run even if one fails, and the planted bugs close. `make test` calls this.
-# JOBS sets how many tests run at a time (4: many of them wait for servers).
+# JOBS sets how many tests run at a time (4: many of them wait for servers), and planted bugs two more (where a
+# test fails it often waits for what does not come).
 set -u
 
 cd "$(dirname "$0")/.."
@@ -52,8 +53,8 @@ types() {
 check types types
 check tests python -m pytest -n "$jobs" --dist worksteal
 case $failed in
-    *tests*) check bugs python -m bugs --jobs "$jobs" ;;
-    *) check bugs python -m bugs --jobs "$jobs" --after-tests ;;
+    *tests*) check bugs python -m bugs --jobs $((jobs + 2)) ;;
+    *) check bugs python -m bugs --jobs $((jobs + 2)) --after-tests ;;
 esac
 
 for title in $failed; do
