@@ -172,6 +172,25 @@ def test_a_thief_who_signs_holds_without_end_is_revoked_all_the_same(monkeypatch
     assert standing(world.vault()) == held[2:]
 
 
+def test_a_hold_that_a_person_rejected_stays_however_many_a_thief_dates_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who revokes a stolen key loses no incident that somebody found to be real."""
+    monkeypatch.setattr("holdfast.operations.trust._HOLDS_MAX", 2)
+    world = traded(1)
+    good = world.vault().log()[0].signed
+    thief = copy.copy(world)
+    thief.now, names = good.clock, ("0000000a", "0000000b", "1a2b3c4d")
+    world.tick()
+    for each, name in zip((thief, thief, world), names, strict=True):
+        at = (commit_ref(good.link), commit_ref(good.link), each.now)
+        open_incident(each.vault(), world.writer, IncidentOpened(each.now, name, "shop", *at, (), ()), "")
+    decide(world.vault(), world.root, names[-1], Decision.REJECT, ("root", "it is so"))
+    heir = SigningKey.generate()
+    changed(world, writers=[heir.public_hex], revoked=[world.writer.keyid], last=good.sha256)
+    assert names[-1] in [each.incident for each in standing(world.vault())]
+
+
 def test_the_last_trusted_commit_can_be_named() -> None:
     """What a host signed since it was stolen is disbelieved although it was there before anybody noticed."""
     world = traded(3)

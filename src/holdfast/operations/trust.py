@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from holdfast.core.incident import Decision
 from holdfast.core.statements import Held
 from holdfast.core.terms import loosens
 from holdfast.errors import Damaged, HoldfastError, Refused, Unreachable, Usage
@@ -250,11 +251,7 @@ def _last_links(vault: Vault, keyid: str, last: str) -> tuple[list[Link], list[s
         trusted = set(line[: line.index(found[0].sha256) + 1])
         commits = [each for each in commits if each.sha256 in trusted]
         objects = _vouched(own, (each for each in every if each.events.signer != keyid and each.clock <= until))
-        # A hold of an incident stays, whoever opened it: it can only keep more, and somebody else's decision ends it.
-        # A thief can sign any number of them, and each that stays lies in the document: so the first, by its own clock.
-        counted = {each.sha256 for each in objects}
-        holds = [each for each in own if _is_hold(each) and each.sha256 not in counted]
-        objects += sorted(holds, key=lambda each: (each.clock, each.sha256))[:_HOLDS_MAX]
+        objects += _holds(own, objects, every)
     links = [each.link for each in commits] + [each.link for each in objects]
     newest: dict[str, Link] = {}
     for link in links:
@@ -270,9 +267,26 @@ def _last_links(vault: Vault, keyid: str, last: str) -> tuple[list[Link], list[s
     return [newest[stream] for stream in sorted(newest)], [each.name for each in own if each.sha256 not in counted]
 
 
-def _is_hold(said: SignedEvents) -> bool:
-    """Whether an incident was opened by it."""
-    return said.events.chain.startswith(INCIDENTS) and any(each.get("kind") == Held.kind for each in said.events.public)
+def _holds(
+    own: Sequence[SignedEvents], counted: Sequence[SignedEvents], every: Iterable[SignedEvents]
+) -> list[SignedEvents]:
+    """A key's holds of incidents beside what of it counts: they stay, whoever opened them, for they can only keep more,
+    and somebody else's decision ends them. A thief can sign any number, and each that stays lies in the document: so
+    the first, those before all of incidents that somebody else rejected, else by their own clock.
+    """
+    signers, known = {each.events.signer for each in own}, {each.sha256 for each in counted}
+    said = (event for each in every if each.events.signer not in signers for event in each.events.public)
+    rejected = {each.get("incident") for each in said if each.get("decision") == Decision.REJECT}
+    holds = [each for each in own if each.sha256 not in known and _opened(each)]
+    holds.sort(key=lambda each: (rejected.isdisjoint(_opened(each)), each.clock, each.sha256))
+    return holds[:_HOLDS_MAX]
+
+
+def _opened(said: SignedEvents) -> set[str]:
+    """The incidents that were opened by it."""
+    if not said.events.chain.startswith(INCIDENTS):
+        return set()
+    return {str(each.get("incident")) for each in said.events.public if each.get("kind") == Held.kind}
 
 
 def _vouched(own: Sequence[SignedEvents], others: Iterable[SignedEvents]) -> list[SignedEvents]:
