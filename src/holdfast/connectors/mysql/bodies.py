@@ -192,7 +192,10 @@ def table_map(data: bytes, at: int, end: int) -> TableMap:
         fields.append(_field(kind, meta, bool(nulls[index >> 3] >> (index & 7) & 1)))
     if at != nulls_at:
         raise ValueError("metadata of columns that are unknown")
-    return TableMap(number, schema, name, tuple(fields), _names(data, nulls_at + len(nulls), end))
+    names = _names(data, nulls_at + len(nulls), end)
+    if names and len(names) != count:
+        raise ValueError("names of other columns than there are")
+    return TableMap(number, schema, name, tuple(fields), names)
 
 
 def _names(data: bytes, at: int, end: int) -> tuple[str, ...]:

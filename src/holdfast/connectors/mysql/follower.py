@@ -330,7 +330,10 @@ class _Feed:
         names, self._opened = sorted(self._opened), set()
         known = self._tables.catalog
         others = altered(known, load_catalog(self._connection, names), names) if names else ()
-        return Broken("its definition changed, untold by the binlog or since", others) if others else None
+        # Of many the server looks for files: a table that is put in its own place has none for an instant.
+        others = tuple(each for each in others if altered(known, load_catalog(self._connection, [each]), [each]))
+        kind = self._trouble.kind if self._trouble else ""
+        return Broken("its definition changed, untold by the binlog or since", others, kind=kind) if others else None
 
     def _learn(self, catalog: Catalog) -> None:
         """Take the tables as they are now, with the same columns and keys as before."""
