@@ -191,7 +191,8 @@ def test_a_copy_stays_where_what_is_new_is_damaged(tmp_path: Path) -> None:
         new = [each for each in (tmp_path / site).rglob("*") if each.is_file() and each.name not in before]
         victim = max((each for each in new if "object" in str(each.parent)), key=lambda each: each.stat().st_size)
         victim.chmod(0o600)
-        victim.write_bytes(victim.read_bytes()[:-1] + b"x")
+        data = victim.read_bytes()
+        victim.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(Damaged):
         house.copier.refresh()
     assert house.told("order", id="7")["status"] == "paid"
@@ -209,7 +210,8 @@ def test_a_copy_that_cannot_be_made_gives_its_room_back(tmp_path: Path) -> None:
     house.capture()
     for victim in tmp_path.glob(f"site-*/**/{Path(segment).name}"):
         victim.chmod(0o600)
-        victim.write_bytes(victim.read_bytes()[:-1] + b"x")
+        data = victim.read_bytes()
+        victim.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     held = sum(each.stat().st_size for each in house.place.glob("copy-*.db*"))
     first = tmp_path / "first"
     for stands, there in ((house.copier, held), (copier(house.opened(), first, house.key), 0)):
